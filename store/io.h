@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: MIT */
+/* io: every file-system call of the store, so that tests can make the nth one fail. Each returns 0 or a
+ * count, or a negative errno; EINTR and short counts are dealt with here. Opens are O_CLOEXEC. */
+#ifndef STORE_IO_H
+#define STORE_IO_H
+
+#include "util.h"
+
+#include <sys/stat.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+int io_open(int dirfd, const char *path, int flags, mode_t mode); /* a descriptor >= 0 */
+int io_close(int fd);
+int io_write_all(int fd, const void *p, size_t n, uint64_t at); /* 0: all n bytes; else some may be there */
+ssize_t io_read_all(int fd, void *p, size_t n, uint64_t at);    /* less than n only at the end */
+int io_truncate(int fd, uint64_t n);
+int io_datasync(int fd); /* fdatasync */
+int io_sync(int fd);     /* fsync; of a directory: its entries */
+int io_rename(int dirfd, const char *from, const char *to);
+int io_unlink(int dirfd, const char *path);
+int io_mkdir(int dirfd, const char *path, mode_t mode);
+int io_stat(int fd, struct stat *ret);
+int io_lock(int fd, bool shared); /* flock, non-blocking; -EWOULDBLOCK */
+
+/* Map n bytes of fd from 0, readable, shared: may reach beyond the end of the file (reserved address space
+ * for what will be appended). */
+int io_map(int fd, size_t n, const char **ret);
+int io_unmap(const void *p, size_t n);
+
+/* Run fn(arg), which reads mapped bytes: a SIGBUS (the disk could not deliver the page, the file was
+ * truncated under us) makes it return -EIO instead of killing the process. fn must hold no lock and own
+ * nothing. Nests. Returns fn's result. */
+int io_guarded(int (*fn)(void *arg), void *arg);
+
+/* Fault injection, for tests/fault: fail the nth call from now (1 is the next) with errno code; kill: _exit
+ * the process instead; short_write: write half before failing. n 0: off. Returns calls since the last set. */
+struct io_fault {
+    uint64_t n;
+    int code;
+    bool kill, short_write, forever;
+};
+uint64_t io_fault_set(const struct io_fault *f);
+
+#endif

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT */
+/* meta: meta.db (SQLite, WAL): what can't be had from the log. Each row has a CRC32C over its other
+ * columns; a row that fails it is DAMAGED. Own lock inside; never called under commit. ":memory:" works. */
+#ifndef STORE_META_H
+#define STORE_META_H
+
+#include "error.h"
+#include "util.h"
+
+struct meta;
+
+/* Open or create below the directory path (NULL: in memory). read_only: no byte changes, and where there
+ * is no meta.db it is as if empty. */
+int meta_open(const char *dir, bool read_only, struct meta **ret, struct evs_error *err);
+void meta_close(struct meta *m); /* NULL is fine */
+
+/* Settings: small integers by name. -ENOENT if absent. Durable on return. */
+int meta_get_int(struct meta *m, const char *name, int64_t *ret, struct evs_error *err);
+int meta_set_int(struct meta *m, const char *name, int64_t value, struct evs_error *err);
+
+/* Owners of directories. Durable on return. each: in any order; a non-zero result of fn stops and is
+ * returned. */
+typedef int meta_owner_fn(void *arg, enum evs_dir_kind kind, struct slice name, const struct evs_owner *o);
+int meta_set_owner(struct meta *m, const struct evs_dir *d, const struct evs_owner *o, struct evs_error *err);
+int meta_clear_owner(struct meta *m, const struct evs_dir *d, struct evs_error *err);
+int meta_each_owner(struct meta *m, meta_owner_fn *fn, void *arg, struct evs_error *err);
+
+/* Check every row and SQLite's own integrity_check; the number of findings. */
+int meta_verify(struct meta *m, evs_report_fn *report, void *arg, struct evs_error *err);
+
+#endif

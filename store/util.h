@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: MIT */
+/* util: scope-bound cleanup, small arithmetic, loads of unaligned integers. */
+#ifndef STORE_UTIL_H
+#define STORE_UTIL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
+#define MIN(a, b) ((a) < (b) ? (a) : (b))
+#define MAX(a, b) ((a) > (b) ? (a) : (b))
+#define LIKELY(x) __builtin_expect(!!(x), 1)
+#define UNLIKELY(x) __builtin_expect(!!(x), 0)
+#define MUST_CHECK __attribute__((warn_unused_result))
+
+/* A piece of somebody else's bytes; p NULL: none. */
+struct slice {
+    const char *p;
+    size_t n;
+};
+
+static inline bool slice_eq(struct slice a, struct slice b)
+{
+    return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0);
+}
+
+static inline void auto_free_(void *p)
+{
+    free(*(void **)p);
+}
+
+static inline void auto_close_(const int *fd)
+{
+    if (*fd >= 0)
+        (void)close(*fd); /* reading descriptors only: nothing to learn from an error */
+}
+
+#define AUTO_FREE __attribute__((cleanup(auto_free_)))
+#define AUTO_CLOSE __attribute__((cleanup(auto_close_)))
+#define TAKE(p)                                                                                    \
+    ({                                                                                             \
+        __typeof__(p) take_ = (p);                                                                 \
+        (p) = NULL;                                                                                \
+        take_;                                                                                     \
+    })
+
+static inline uint64_t load64(const void *p)
+{
+    uint64_t v;
+
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+
+static inline uint32_t load32(const void *p)
+{
+    uint32_t v;
+
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+
+#endif
