@@ -25,7 +25,7 @@ struct event {
     struct slice time;             /* RFC 3339, without quotes; p NULL: not given */
     struct slice meta, data;       /* JSON as written; p NULL: not given (data: null) */
     uint64_t expected;             /* expected_version; EVENT_ANY_VERSION: none */
-    uint32_t pos;                  /* of the value in what was scanned, for messages; the caller's */
+    uint32_t pos; /* of the value in what was scanned, for messages; the caller's */
     bool entity_escape, type_escape, id_escape; /* needs scan_encode() when written */
     bool meta_breaks, data_breaks;              /* holds CR or LF: a blank each when written */
 };
