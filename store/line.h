@@ -12,12 +12,12 @@
 struct line {
     uint64_t seq, version;
     int64_t recorded_us;
-    struct slice id;          /* p NULL when writing: the store's own, made from recorded, seq and key */
-    struct slice time;        /* as given; p NULL: recorded */
+    struct slice id;   /* p NULL when writing: the store's own, made from recorded, seq and key */
+    struct slice time; /* as given; p NULL: recorded */
     struct slice entity, type;
-    struct slice meta, data;  /* meta p NULL: none; data p NULL: null */
-    uint32_t uid, tx;         /* tx 0: absent */
-    uint32_t id_key;          /* writing: 22 bits */
+    struct slice meta, data; /* meta p NULL: none; data p NULL: null */
+    uint32_t uid, tx;        /* tx 0: absent */
+    uint32_t id_key;         /* writing: 22 bits */
     bool entity_escape, type_escape, id_escape, meta_breaks, data_breaks;
 };
 
@@ -25,7 +25,8 @@ struct line {
 size_t line_bound(const struct line *l);
 /* Write the line with its LF. Returns its length; *ret_data is the offset of data, *ret_crc the CRC. c
  * caches formatted seconds. */
-size_t line_write(const struct line *l, struct clock_text *c, char *out, uint32_t *ret_data, uint32_t *ret_crc);
+size_t line_write(const struct line *l, struct clock_text *c, char *out, uint32_t *ret_data,
+                  uint32_t *ret_crc);
 
 /* Take apart a line with its LF. Checks the form strictly (fields, order, numbers without leading zeros)
  * and the CRC; not that data is JSON: the CRC vouches for it. Names stay raw: entity_escape and so on say
