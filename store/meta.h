@@ -19,9 +19,11 @@ int meta_get_int(struct meta *m, const char *name, int64_t *ret, struct evs_erro
 int meta_set_int(struct meta *m, const char *name, int64_t value, struct evs_error *err);
 
 /* Owners of directories. Durable on return. each: in any order; a non-zero result of fn stops and is
- * returned. */
-typedef int meta_owner_fn(void *arg, enum evs_dir_kind kind, struct slice name, const struct evs_owner *o);
-int meta_set_owner(struct meta *m, const struct evs_dir *d, const struct evs_owner *o, struct evs_error *err);
+ * returned; fn must not call meta. */
+typedef int meta_owner_fn(void *arg, enum evs_dir_kind kind, struct slice name,
+                          const struct evs_owner *o);
+int meta_set_owner(struct meta *m, const struct evs_dir *d, const struct evs_owner *o,
+                   struct evs_error *err);
 int meta_clear_owner(struct meta *m, const struct evs_dir *d, struct evs_error *err);
 int meta_each_owner(struct meta *m, meta_owner_fn *fn, void *arg, struct evs_error *err);
 

@@ -15,7 +15,7 @@ struct reject_entry {
     pid_t pid;
     struct slice path;           /* of the file that was written */
     const struct evs_error *why; /* pos: the byte in that write */
-    struct slice value;          /* the first LIMIT_REJECTED_VALUE_BYTES are kept, as a JSON string */
+    struct slice value; /* the first LIMIT_REJECTED_VALUE_BYTES are kept, as a JSON string */
 };
 /* A file that can't be opened or read is as if empty. NULL in *ret only without memory. */
 int reject_open(int dirfd, bool read_only, struct reject **ret, struct evs_error *err);
@@ -23,6 +23,7 @@ void reject_close(struct reject *r);
 void reject_add(struct reject *r, const struct reject_entry *e);
 uint64_t reject_count(struct reject *r); /* since open */
 /* The lines of uid, or all; malloc'ed. */
-int reject_text(struct reject *r, bool all, uid_t uid, char **ret, size_t *ret_n, struct evs_error *err);
+int reject_text(struct reject *r, bool all, uid_t uid, char **ret, size_t *ret_n,
+                struct evs_error *err);
 
 #endif
