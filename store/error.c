@@ -54,7 +54,8 @@ int evs_fail_at(struct evs_error *err, enum evs_reason why, uint64_t pos, const 
     if (err) {
         va_list ap;
         va_start(ap, fmt);
-        (void)vsnprintf(err->detail, sizeof err->detail, fmt, ap); /* cut is fine: it is for people */
+        (void)vsnprintf(err->detail, sizeof err->detail, fmt,
+                        ap); /* cut is fine: it is for people */
         va_end(ap);
     }
     return r;
@@ -83,6 +84,7 @@ char *evs_error_format(const struct evs_error *err, char *buf, size_t n)
         char text[64];
         (void)snprintf(sys, sizeof sys, ": %s", strerror_r(err->code, text, sizeof text));
     }
-    (void)snprintf(buf, n, "%s%s%s%s%s", err->detail, err->detail[0] ? ": " : "", why->text, at, sys);
+    (void)snprintf(buf, n, "%s%s%s%s%s", err->detail, err->detail[0] ? ": " : "", why->text, at,
+                   sys);
     return buf;
 }

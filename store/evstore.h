@@ -35,9 +35,10 @@ extern "C" {
 
 #define EVS_API __attribute__((visibility("default")))
 
-typedef uint64_t evs_seq;    /* place in the store, from 1; 0 is none */
-typedef uint32_t evs_entity; /* an entity, or a directory above one; 0 is none, EVS_ROOT is entities/ */
-typedef uint32_t evs_type;   /* a type, from 1 in order of first appearance; 0 is none */
+typedef uint64_t evs_seq; /* place in the store, from 1; 0 is none */
+typedef uint32_t
+    evs_entity; /* an entity, or a directory above one; 0 is none, EVS_ROOT is entities/ */
+typedef uint32_t evs_type; /* a type, from 1 in order of first appearance; 0 is none */
 
 #define EVS_ROOT ((evs_entity)1)
 
@@ -79,15 +80,17 @@ typedef uint32_t evs_type;   /* a type, from 1 in order of first appearance; 0 i
 
 enum evs_reason {
 #define X(name, code, text) EVS_##name,
-    EVS_OK_ = 0, EVS_REASONS(X)
+    EVS_OK_ = 0,
+    EVS_REASONS(X)
 #undef X
         EVS_REASON_COUNT
 };
 
 struct evs_error {
     enum evs_reason why;
-    int code;         /* errno, positive */
-    uint64_t pos;     /* byte at which it went wrong (of the write, or of the file); UINT64_MAX: nowhere */
+    int code; /* errno, positive */
+    uint64_t
+        pos; /* byte at which it went wrong (of the write, or of the file); UINT64_MAX: nowhere */
     char detail[160]; /* what else is known ("log/…0001.jsonl", "seq 17"); "" if nothing */
 };
 
@@ -103,11 +106,12 @@ EVS_API char *evs_error_format(const struct evs_error *err, char *buf, size_t n)
 struct evs_store;
 
 struct evs_options {
-    bool read_only;            /* look only: changes no byte of the directory */
-    bool must_exist;           /* do not create a store where there is none */
-    bool sync;                 /* every append is durable before it returns (group commit) */
-    uint32_t sync_interval_ms; /* background fdatasync while dirty; 0: the default, 100; UINT32_MAX: never */
-    uint64_t segment_bytes;    /* size of a segment of the log; 0: the default, 256 MiB */
+    bool read_only;  /* look only: changes no byte of the directory */
+    bool must_exist; /* do not create a store where there is none */
+    bool sync;       /* every append is durable before it returns (group commit) */
+    uint32_t
+        sync_interval_ms; /* background fdatasync while dirty; 0: the default, 100; UINT32_MAX: never */
+    uint64_t segment_bytes;         /* size of a segment of the log; 0: the default, 256 MiB */
     int64_t (*clock_us)(void *arg); /* NULL: CLOCK_REALTIME. Called once a batch, from any thread */
     void *clock_arg;
 };
@@ -135,10 +139,12 @@ EVS_API int evs_checkpoint(struct evs_store *st, struct evs_error *err);
 struct evs_stats {
     uint64_t events, entities, types, bytes; /* bytes: of all lines */
     uint64_t segments, durable;              /* durable: a seq */
-    uint64_t index_bytes, names_bytes, id_bytes; /* memory of the index; of it names; of it writers' ids */
+    uint64_t index_bytes, names_bytes,
+        id_bytes; /* memory of the index; of it names; of it writers' ids */
     uint64_t appended, repeated, rejected, transactions, syncs; /* since open */
     uint64_t batches, pending_bytes, writers;
-    int64_t opened_us, clock_behind_us; /* clock_behind_us: recorded repeats, the clock went back by this */
+    int64_t opened_us,
+        clock_behind_us; /* clock_behind_us: recorded repeats, the clock went back by this */
     bool read_only;
     int64_t newest_us; /* recorded time of the newest event */
 };
@@ -149,7 +155,8 @@ EVS_API void evs_stats(struct evs_store *st, struct evs_stats *ret);
 EVS_API int evs_health(struct evs_store *st, char *buf, size_t n);
 
 /* Free and total bytes where the log lives (statvfs), for statfs(2). */
-EVS_API int evs_space(struct evs_store *st, uint64_t *ret_total, uint64_t *ret_free, struct evs_error *err);
+EVS_API int evs_space(struct evs_store *st, uint64_t *ret_total, uint64_t *ret_free,
+                      struct evs_error *err);
 
 /* ---- names ----------------------------------------------------------------------------------- */
 
@@ -159,8 +166,10 @@ EVS_API int evs_space(struct evs_store *st, uint64_t *ret_total, uint64_t *ret_f
 
 /* Encode into out[cap], terminated. Returns the length; NAME_TOO_LONG for a component whose encoding
  * and longest suffix would not fit 255 bytes, or more than 32 components; BAD_NAME. */
-EVS_API int evs_encode_entity(const char *id, size_t n, char *out, size_t cap, struct evs_error *err);
-EVS_API int evs_encode_type(const char *type, size_t n, char *out, size_t cap, struct evs_error *err);
+EVS_API int evs_encode_entity(const char *id, size_t n, char *out, size_t cap,
+                              struct evs_error *err);
+EVS_API int evs_encode_type(const char *type, size_t n, char *out, size_t cap,
+                            struct evs_error *err);
 /* Decode one component of a path, of an entity (is_type false) or a type. Returns the length in out;
  * NO_SUCH if it is not what encoding gives. */
 EVS_API int evs_decode_component(const char *comp, size_t n, bool is_type, char *out, size_t cap,
@@ -170,12 +179,14 @@ EVS_API int evs_decode_component(const char *comp, size_t n, bool is_type, char 
 EVS_API evs_entity evs_find_entity(struct evs_store *st, const char *id, size_t n);
 EVS_API evs_type evs_find_type(struct evs_store *st, const char *type, size_t n);
 /* The child named by one decoded component of parent; 0 if none. */
-EVS_API evs_entity evs_find_child(struct evs_store *st, evs_entity parent, const char *comp, size_t n);
+EVS_API evs_entity evs_find_child(struct evs_store *st, evs_entity parent, const char *comp,
+                                  size_t n);
 
 /* Names back, decoded, into buf (cap bytes, not terminated). The length; -ERANGE if cap is too small;
  * 1024 and 128 always suffice. */
 EVS_API int evs_entity_name(struct evs_store *st, evs_entity e, char *buf, size_t cap);
-EVS_API int evs_component(struct evs_store *st, evs_entity e, char *buf, size_t cap); /* last component */
+EVS_API int evs_component(struct evs_store *st, evs_entity e, char *buf,
+                          size_t cap); /* last component */
 EVS_API int evs_type_name(struct evs_store *st, evs_type t, char *buf, size_t cap);
 EVS_API evs_entity evs_parent(struct evs_store *st, evs_entity e); /* 0 for EVS_ROOT */
 
@@ -205,8 +216,8 @@ struct evs_view {
 
 struct evs_extent {
     uint64_t events, bytes;
-    evs_seq first, last;         /* 0 if there is none */
-    int64_t first_us, last_us;   /* their recorded times */
+    evs_seq first, last;       /* 0 if there is none */
+    int64_t first_us, last_us; /* their recorded times */
 };
 
 /* How large a view is now. Exact, and never half a transaction. Takes O(log n), or for a type of an
@@ -218,8 +229,8 @@ EVS_API int64_t evs_directory_time(struct evs_store *st, evs_entity e);
 
 /* A cursor reads a view, from any byte; sequential reads do not seek. Not for two threads at once. */
 struct evs_cursor;
-EVS_API int evs_cursor_new(struct evs_store *st, const struct evs_view *v, struct evs_cursor **ret_c,
-                           struct evs_error *err);
+EVS_API int evs_cursor_new(struct evs_store *st, const struct evs_view *v,
+                           struct evs_cursor **ret_c, struct evs_error *err);
 EVS_API void evs_cursor_free(struct evs_cursor *c); /* NULL is fine */
 
 /* pread(2) of a view: up to n bytes from byte pos. 0 at the end. Every line touched is checked against
@@ -228,7 +239,8 @@ EVS_API ssize_t evs_cursor_read(struct evs_cursor *c, uint64_t pos, void *buf, s
                                 struct evs_error *err);
 
 /* The byte at which the first event with seq > after begins (the view's end if there is none). */
-EVS_API int evs_cursor_find(struct evs_cursor *c, evs_seq after, uint64_t *ret_pos, struct evs_error *err);
+EVS_API int evs_cursor_find(struct evs_cursor *c, evs_seq after, uint64_t *ret_pos,
+                            struct evs_error *err);
 
 /* state.json: the merge (RFC 7386) of the data of an entity's own events, in order, with a line feed.
  * *ret_json is malloc'ed, the caller's to free. NO_SUCH if it has no events of its own. */
@@ -269,8 +281,8 @@ EVS_API int evs_writer_new(struct evs_store *st, const struct evs_target *target
  * or, if a value is bad, those before it (the next write, which starts there, fails and says why).
  * Everything taken and complete is stored, visible to readers, and survives the death of the process.
  * With options.sync it is durable as well. Several threads may share a writer; they take turns. */
-EVS_API ssize_t evs_write(struct evs_writer *w, const void *buf, size_t n, const struct evs_cred *cred,
-                          struct evs_error *err);
+EVS_API ssize_t evs_write(struct evs_writer *w, const void *buf, size_t n,
+                          const struct evs_cred *cred, struct evs_error *err);
 
 /* The seq up to which evs_sync() makes durable all that was written here. */
 EVS_API evs_seq evs_writer_seq(struct evs_writer *w);
@@ -299,9 +311,11 @@ struct evs_dir {
 
 /* The owner and mode of a directory: its own, or the nearest ancestor's that has one. *ret_own (may be
  * NULL) says whether it is its own. Exists or not, any valid name has an owner. */
-EVS_API void evs_get_owner(struct evs_store *st, const struct evs_dir *d, struct evs_owner *ret, bool *ret_own);
+EVS_API void evs_get_owner(struct evs_store *st, const struct evs_dir *d, struct evs_owner *ret,
+                           bool *ret_own);
 /* The same by number, faster. */
-EVS_API void evs_entity_owner(struct evs_store *st, evs_entity e, struct evs_owner *ret, bool *ret_own);
+EVS_API void evs_entity_owner(struct evs_store *st, evs_entity e, struct evs_owner *ret,
+                              bool *ret_own);
 /* Give a directory an owner of its own, kept over reopening; an entity's is listed from then on. */
 EVS_API int evs_set_owner(struct evs_store *st, const struct evs_dir *d, const struct evs_owner *o,
                           struct evs_error *err);
@@ -316,9 +330,9 @@ EVS_API mode_t evs_border_mask(struct evs_store *st, const struct evs_dir *d);
 /* What grew in a batch. Marks are set by evs_mark() and cleared by the commit that reports them, so that
  * nothing is paid for what nobody looks at. */
 enum evs_mark {
-    EVS_MARK_BELOW = 1, /* events at or below the entity: EVS_BELOW (EVS_ALL with EVS_ROOT) */
-    EVS_MARK_OWN = 2,   /* the entity's own: EVS_OWN, EVS_OWN_TYPE, state.json, its directory */
-    EVS_MARK_TYPE = 4,  /* a type's events */
+    EVS_MARK_BELOW = 1,    /* events at or below the entity: EVS_BELOW (EVS_ALL with EVS_ROOT) */
+    EVS_MARK_OWN = 2,      /* the entity's own: EVS_OWN, EVS_OWN_TYPE, state.json, its directory */
+    EVS_MARK_TYPE = 4,     /* a type's events */
     EVS_MARK_CHILDREN = 8, /* a directory got a new entry */
 };
 struct evs_change {
@@ -356,7 +370,8 @@ EVS_API int evs_rebuild(const char *dir, evs_report_fn *report, void *arg, struc
 
 /* Append lines that keep their seq, id, time, recorded, version, uid: evs_import_exact() of another
  * store's lines, in order, from seq 1, into an empty store. Bytes must be whole lines. */
-EVS_API ssize_t evs_import_exact(struct evs_store *st, const void *lines, size_t n, struct evs_error *err);
+EVS_API ssize_t evs_import_exact(struct evs_store *st, const void *lines, size_t n,
+                                 struct evs_error *err);
 
 EVS_API const char *evs_version(void); /* "0.1.0" */
 

@@ -12,8 +12,9 @@
 
 int io_open(int dirfd, const char *path, int flags, mode_t mode); /* a descriptor >= 0 */
 int io_close(int fd);
-int io_write_all(int fd, const void *p, size_t n, uint64_t at); /* 0: all n bytes; else some may be there */
-ssize_t io_read_all(int fd, void *p, size_t n, uint64_t at);    /* less than n only at the end */
+int io_write_all(int fd, const void *p, size_t n,
+                 uint64_t at); /* 0: all n bytes; else some may be there */
+ssize_t io_read_all(int fd, void *p, size_t n, uint64_t at); /* less than n only at the end */
 int io_truncate(int fd, uint64_t n);
 int io_datasync(int fd); /* fdatasync */
 int io_sync(int fd);     /* fsync; of a directory: its entries */
@@ -27,14 +28,23 @@ int io_lock(int fd, bool shared); /* flock, non-blocking; -EWOULDBLOCK */
  * for what will be appended). */
 int io_map(int fd, size_t n, const char **ret);
 int io_unmap(const void *p, size_t n);
+/* Zeroed memory in huge pages, taken from the system only as it is touched. Freed by io_unmap(). */
+int io_map_memory(size_t n, char **ret);
+
+/* Call fn with the name of each entry of directory path but "." and "..", in any order; fn may unlink it. A
+ * result other than 0 stops and is returned. */
+int io_list(int dirfd, const char *path, int (*fn)(void *arg, const char *name), void *arg);
 
 /* Run fn(arg), which reads mapped bytes: a SIGBUS (the disk could not deliver the page, the file was
  * truncated under us) makes it return -EIO instead of killing the process. fn must hold no lock and own
  * nothing. Nests. Returns fn's result. */
 int io_guarded(int (*fn)(void *arg), void *arg);
 
-/* Fault injection, for tests/fault: fail the nth call from now (1 is the next) with errno code; kill: _exit
- * the process instead; short_write: write half before failing. n 0: off. Returns calls since the last set. */
+/* Fault injection, for tests/fault: fail the nth call from now (1 is the next) with errno code (0: EIO); kill:
+ * _exit(IO_FAULT_EXIT) instead; short_write: write half before that; forever: every later call as well. n 0:
+ * off, nothing is counted; n UINT64_MAX: only count. Returns calls since the last set. Not while other
+ * threads are in a call. */
+#define IO_FAULT_EXIT 86
 struct io_fault {
     uint64_t n;
     int code;

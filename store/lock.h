@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* lock: the roles that guard fields and functions, for clang's -Wthread-safety; empty for gcc.
  *
- * Lock order, all of it: writer (one open file) -> commit -> meta. No callback, no SQL, no reply to the
+ * Lock order, all of it: writer (one open file), or checkpoint -> commit -> meta. No callback, no SQL, no reply to the
  * kernel under commit. Readers take none of them. */
 #ifndef STORE_LOCK_H
 #define STORE_LOCK_H
@@ -21,6 +21,6 @@ extern struct lock_role commit_role; /* declared, never defined: only the analys
 #define UNDER_COMMIT LOCK_ATTR(guarded_by(commit_role))
 #define TAKES_COMMIT LOCK_ATTR(acquire_capability(commit_role)) LOCK_ATTR(no_thread_safety_analysis)
 #define DROPS_COMMIT LOCK_ATTR(release_capability(commit_role)) LOCK_ATTR(no_thread_safety_analysis)
-#define UNANALYSED LOCK_ATTR(no_thread_safety_analysis)
+#define UNANALYSED   LOCK_ATTR(no_thread_safety_analysis)
 
 #endif

@@ -3,6 +3,7 @@
 #ifndef STORE_UTIL_H
 #define STORE_UTIL_H
 
+#include <assert.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -11,11 +12,11 @@
 #include <unistd.h>
 
 #define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
-#define MIN(a, b) ((a) < (b) ? (a) : (b))
-#define MAX(a, b) ((a) > (b) ? (a) : (b))
-#define LIKELY(x) __builtin_expect(!!(x), 1)
-#define UNLIKELY(x) __builtin_expect(!!(x), 0)
-#define MUST_CHECK __attribute__((warn_unused_result))
+#define MIN(a, b)    ((a) < (b) ? (a) : (b))
+#define MAX(a, b)    ((a) > (b) ? (a) : (b))
+#define LIKELY(x)    __builtin_expect(!!(x), 1)
+#define UNLIKELY(x)  __builtin_expect(!!(x), 0)
+#define MUST_CHECK   __attribute__((warn_unused_result))
 
 /* A piece of somebody else's bytes; p NULL: none. */
 struct slice {
@@ -39,7 +40,7 @@ static inline void auto_close_(const int *fd)
         (void)close(*fd); /* reading descriptors only: nothing to learn from an error */
 }
 
-#define AUTO_FREE __attribute__((cleanup(auto_free_)))
+#define AUTO_FREE  __attribute__((cleanup(auto_free_)))
 #define AUTO_CLOSE __attribute__((cleanup(auto_close_)))
 #define TAKE(p)                                                                                    \
     ({                                                                                             \

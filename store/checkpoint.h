@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MIT */
+/* checkpoint: the index as a file, index.ckpt, so that opening need not read the whole log. Derived: a bad
+ * one is ignored, and the log is replayed. docs/format.md, "The checkpoint". */
+#ifndef STORE_CHECKPOINT_H
+#define STORE_CHECKPOINT_H
+
+#include "index.h"
+
+#define CHECKPOINT_FILE "index.ckpt"
+#define CHECKPOINT_TMP  "index.tmp"
+
+/* Up to which event, and the CRC of its line: so that it is known to belong to this log. */
+struct checkpoint_mark {
+    evs_seq seq;
+    uint32_t line_crc;
+};
+
+/* Write CHECKPOINT_TMP and sync it; the caller renames. Nothing may change the index meanwhile. Allocates
+ * nothing and takes no lock: a child of fork() may call it. Returns 0; ret_bytes: its size. */
+int checkpoint_write(int dirfd, struct index *ix, const struct checkpoint_mark *m,
+                     uint64_t *ret_bytes) UNANALYSED;
+
+/* The same in a child process that has a frozen copy of the memory. begin: under the commit lock, returns the
+ * child (> 0) or -errno. finish: any time later, without it; -EAGAIN while it runs (wait false), else its
+ * result. */
+int checkpoint_begin(int dirfd, struct index *ix, const struct checkpoint_mark *m) NEEDS_COMMIT;
+int checkpoint_finish(int child, bool wait);
+
+/* Make the file that was written the checkpoint. */
+int checkpoint_adopt(int dirfd, struct evs_error *err);
+
+/* Read it into a fresh index. -ENOENT: there is none. DAMAGED: it is not whole, ix must be freed. */
+int checkpoint_read(int dirfd, struct index *ix, struct checkpoint_mark *ret, uint64_t *ret_bytes,
+                    struct evs_error *err) UNANALYSED;
+
+#endif

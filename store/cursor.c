@@ -1,0 +1,330 @@
+/* SPDX-License-Identifier: MIT */
+/* cursor: one reader for every view. It keeps the place behind the last byte that it gave, so that reading
+ * on costs no search; another byte is found in O(log n) through the chunks' running byte counts.
+ * (1) pos is the view's byte at which `line` begins; the bytes of [pos, pos + line_len) are the line's.
+ * (2) Nothing is given out of a line whose CRC or seq is not what it must be: then DAMAGED, and the log is
+ *     read-only from then on.
+ * (3) All reading of mapped bytes happens inside io_guarded(): a disk that can't deliver is EIO. */
+#include "cursor.h"
+#include "io.h"
+
+#include <errno.h>
+
+struct cursor {
+    const struct index *ix;
+    struct log *lg;
+    struct evs_view of;
+    struct view v; /* the last look at it */
+    struct lengths len;
+    uint64_t pos;      /* byte of the view at which the present line begins */
+    evs_seq seq;       /* of the present line; 0: no place yet, or at the end */
+    int part;          /* in which it.seq stands */
+    struct posting it; /* not for EVS_ALL */
+};
+
+struct job {
+    struct cursor *c;
+    uint64_t pos;
+    char *buf;
+    size_t n;
+    ssize_t got;
+    evs_seq after;
+    cursor_line_fn *fn;
+    void *arg;
+    struct evs_error *err;
+};
+
+int cursor_new(const struct index *ix, struct log *lg, const struct evs_view *v,
+               struct cursor **ret, struct evs_error *err)
+{
+    struct cursor *c;
+    struct view view;
+
+    if (view_open(ix, lg, v, log_end(lg), &view) < 0)
+        return evs_fail(err, EVS_NO_SUCH, EVS_NOWHERE);
+    c = malloc(sizeof *c);
+    if (!c)
+        return evs_fail(err, EVS_NO_MEMORY, EVS_NOWHERE);
+    *c = (struct cursor){
+        .ix = ix, .lg = lg, .of = *v, .v = view, .len = {.lg = lg, .data = view.data}};
+    *ret = c;
+    return 0;
+}
+
+void cursor_free(struct cursor *c)
+{
+    free(c);
+}
+
+/* The line of c->seq, checked. data: only that, and the LF that stands in place of the brace is the
+ * caller's. */
+static int line_at(struct cursor *c, struct slice *ret, const struct log_rec **ret_rec,
+                   struct evs_error *err)
+{
+    const struct log_rec *r = lengths_rec(&c->len, (uint32_t)c->seq);
+    struct slice line = {c->len.span.lines + log_rec_offset(r), r->len};
+    uint64_t seq = 0;
+    size_t at = 7;
+
+    if (log_rec_offset(r) > c->len.span.bytes || line.n > c->len.span.bytes - log_rec_offset(r) ||
+        line.n < 16 || log_rec_data(r) >= line.n - 1)
+        goto bad;
+    while (at < 28 && (unsigned)(line.p[at] - '0') < 10) /* {"seq": has 7 bytes */
+        seq = seq * 10 + (unsigned)(line.p[at++] - '0');
+    if (seq != c->seq || !line_crc_ok(line.p, line.n))
+        goto bad;
+    *ret = line;
+    *ret_rec = r;
+    return 0;
+bad:
+    log_set_read_only(c->lg);
+    if (err) {
+        char name[80];
+        log_segment_name(c->lg, c->seq, name, sizeof name);
+        (void)evs_fail_at(err, EVS_DAMAGED, log_rec_offset(r), "%s: event %llu", name,
+                          (unsigned long long)c->seq);
+    }
+    return -EIO;
+}
+
+/* Does the filter let the present posting through? */
+static bool wanted(struct cursor *c)
+{
+    return !c->v.filter || lengths_rec(&c->len, c->it.seq)->type == c->v.filter;
+}
+
+/* From c->it on, the first posting that the view shows becomes the present line. */
+static void settle(struct cursor *c)
+{
+    for (;;) {
+        while (c->it.ordinal < c->it.limit && !wanted(c))
+            postings_next(&c->ix->a, &c->it, 0);
+        if (c->it.ordinal < c->it.limit) {
+            c->seq = c->it.seq;
+            return;
+        }
+        if (c->part == 1 || !c->v.part[1].n) {
+            c->seq = 0;
+            return;
+        }
+        c->part = 1;
+        postings_seek_seq(&c->ix->a, c->v.part[1].set, c->v.part[1].n, 0, &c->len, &c->it);
+    }
+}
+
+static void advance(struct cursor *c)
+{
+    uint32_t n = lengths_of(&c->len, (uint32_t)c->seq);
+
+    c->pos += n;
+    if (c->v.kind == EVS_ALL) {
+        c->seq = c->seq < c->v.end ? c->seq + 1 : 0;
+        return;
+    }
+    postings_next(&c->ix->a, &c->it, n);
+    settle(c);
+}
+
+static void seek_all(struct cursor *c, uint64_t pos)
+{
+    struct log_span *s = &c->len.span;
+
+    c->seq = 0;
+    if (pos >= c->v.bytes || log_span_at(c->lg, pos, s) < 0)
+        return;
+    evs_seq low = s->first,
+            high = MIN(s->end, c->v.end + 1); /* the last line that begins at or before pos */
+    while (high - low > 1) {
+        evs_seq mid = low + (high - low) / 2;
+        if (log_rec_offset(&s->recs[mid - s->first]) <= pos - s->before)
+            low = mid;
+        else
+            high = mid;
+    }
+    c->seq = low;
+    c->pos = s->before + log_rec_offset(&s->recs[low - s->first]);
+}
+
+static void seek(struct cursor *c, uint64_t pos)
+{
+    struct view *v = &c->v;
+
+    if (v->kind == EVS_ALL) {
+        seek_all(c, pos);
+        return;
+    }
+    if (v->filter) {
+        c->part = 0;
+        c->pos = 0;
+        postings_seek_seq(&c->ix->a, v->part[0].set, v->part[0].n, 0, &c->len, &c->it);
+        c->len.data = true;
+        for (settle(c); c->seq && c->pos + lengths_of(&c->len, (uint32_t)c->seq) <= pos;)
+            advance(c);
+        return;
+    }
+    c->part = pos >= v->part[0].bytes && v->part[1].n;
+    uint64_t before = c->part ? v->part[0].bytes : 0;
+    postings_seek_byte(&c->ix->a, v->part[c->part].set, v->part[c->part].n, pos - before, &c->len,
+                       &c->it);
+    c->pos = before + c->it.bytes;
+    settle(c);
+}
+
+/* Look at the view again; a place that was kept stays one, with the new limit. */
+static void refresh(struct cursor *c)
+{
+    struct view v;
+
+    if (log_end(c->lg) == c->v.end || view_open(c->ix, c->lg, &c->of, log_end(c->lg), &v) < 0)
+        return;
+    bool same = c->seq && v.filter == c->v.filter && v.part[0].set == c->v.part[0].set &&
+                v.part[c->part].set == c->v.part[c->part].set;
+    if (same && v.kind != EVS_ALL) {
+        struct posting *it = &c->it;
+        it->limit = v.part[c->part].n;
+        if (it->chunk_end == UINT32_MAX)
+            same = false; /* the chunk may have a successor by now */
+    }
+    c->v = v;
+    if (!same)
+        c->seq = 0;
+}
+
+static void give(struct job *j, struct slice line, const struct log_rec *r)
+{
+    struct cursor *c = j->c;
+    size_t skip = (size_t)(j->pos - c->pos);
+    struct slice from = line;
+
+    if (c->v.data)
+        from = (struct slice){line.p + log_rec_data(r),
+                              line.n - log_rec_data(r) - 1}; /* the brace's place is LF's */
+    size_t n = MIN(from.n - skip, j->n - (size_t)j->got);
+    memcpy(j->buf + j->got, from.p + skip, n);
+    if (c->v.data && skip + n == from.n)
+        j->buf[(size_t)j->got + n - 1] = '\n';
+    j->got += (ssize_t)n;
+    j->pos += n;
+}
+
+static int read_job(void *arg)
+{
+    struct job *j = arg;
+    struct cursor *c = j->c;
+
+    refresh(c);
+    if (j->pos >= c->v.bytes)
+        return 0;
+    if (!c->seq || j->pos < c->pos || j->pos >= c->pos + lengths_of(&c->len, (uint32_t)c->seq))
+        seek(c, j->pos);
+    while (c->seq && (size_t)j->got < j->n) {
+        struct slice line;
+        const struct log_rec *r;
+        int e = line_at(c, &line, &r, j->err);
+        if (e < 0)
+            return j->got ? 0 : e;
+        if (j->pos >= c->pos + lengths_of(&c->len, (uint32_t)c->seq))
+            return j->got ? 0 : -EIO; /* a damaged idx: the search did not end where it should */
+        give(j, line, r);
+        if (j->pos < c->pos + lengths_of(&c->len, (uint32_t)c->seq))
+            break;
+        advance(c);
+    }
+    return 0;
+}
+
+static int guarded(struct cursor *c, int (*fn)(void *), struct job *j)
+{
+    struct evs_error local = {.why = EVS_OK_};
+    struct evs_error *err = j->err;
+
+    j->err = &local;
+    int r = io_guarded(fn, j);
+    if (r < 0) {
+        c->seq = 0;
+        if (local.why == EVS_OK_)
+            (void)evs_fail_errno(&local, r, "reading the log");
+        if (err)
+            *err = local;
+    }
+    return r;
+}
+
+ssize_t cursor_read(struct cursor *c, uint64_t pos, void *buf, size_t n, struct evs_error *err)
+{
+    struct job j = {.c = c, .pos = pos, .buf = buf, .n = n, .err = err};
+    int r = guarded(c, read_job, &j);
+
+    return r < 0 ? r : j.got;
+}
+
+static int find_job(void *arg)
+{
+    struct job *j = arg;
+    struct cursor *c = j->c;
+    struct view *v = &c->v;
+
+    refresh(c);
+    c->seq = 0;
+    if (v->kind == EVS_ALL) {
+        struct log_span s;
+        j->pos = v->bytes;
+        if (j->after < v->end && log_span(c->lg, j->after + 1, &s) == 0)
+            j->pos = s.before + log_rec_offset(&s.recs[j->after + 1 - s.first]);
+        return 0;
+    }
+    if (v->filter) {
+        seek(c, 0);
+        while (c->seq && c->seq <= j->after)
+            advance(c);
+        j->pos = c->seq ? c->pos : v->bytes;
+        return 0;
+    }
+    c->part = v->part[1].n && j->after >= v->part[0].last;
+    postings_seek_seq(&c->ix->a, v->part[c->part].set, v->part[c->part].n, j->after, &c->len,
+                      &c->it);
+    j->pos = (c->part ? v->part[0].bytes : 0) + c->it.bytes;
+    return 0;
+}
+
+int cursor_find(struct cursor *c, evs_seq after, uint64_t *ret_pos, struct evs_error *err)
+{
+    struct job j = {.c = c, .after = after, .err = err};
+    int r = guarded(c, find_job, &j);
+
+    c->seq = 0;
+    if (r == 0)
+        *ret_pos = j.pos;
+    return r;
+}
+
+static int each_job(void *arg)
+{
+    struct job *j = arg;
+    struct cursor *c = j->c;
+
+    for (seek(c, 0); c->seq; advance(c)) {
+        struct slice line;
+        const struct log_rec *rec;
+        int r = line_at(c, &line, &rec, j->err);
+        if (r == 0)
+            r = j->fn(j->arg, c->seq, line, rec);
+        if (r)
+            return r;
+    }
+    return 0;
+}
+
+int cursor_each(const struct index *ix, struct log *lg, const struct evs_view *v,
+                cursor_line_fn *fn, void *arg, struct evs_error *err)
+{
+    struct cursor *c;
+    int r = cursor_new(ix, lg, v, &c, err);
+
+    if (r < 0)
+        return r;
+    struct job j = {.c = c, .fn = fn, .arg = arg, .err = err};
+    r = guarded(c, each_job, &j);
+    cursor_free(c);
+    return r;
+}

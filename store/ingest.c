@@ -1,0 +1,500 @@
+/* SPDX-License-Identifier: MIT */
+/* ingest: one loop a stage over a batch that fits the cache, each prefetching for the next.
+ * (1) What needs no order is done before the lock: names, places, permissions, repeats among what is stored.
+ * (2) Under the lock an event is decided from the store, the batch and one reading of the clock: seq, version,
+ *     id, recorded. Nothing else decides, so that the order could come from elsewhere.
+ * (3) decided of an entity and the table of ids run ahead of the log; a failed write takes decided back. What
+ *     it leaves in the table is harmless: an id is found only if the line says so too (repeat.c).
+ * (4) Order: log_append, index_apply, log_publish, index_report. A reader that sees a seq finds it in every
+ *     set. */
+#include "ingest.h"
+#include "limits.h"
+#include "name.h"
+#include "repeat.h"
+#include "scan.h"
+
+#include <errno.h>
+
+#define KEEP_EVENTS 2048u
+#define KEEP_LINES  ((size_t)4 << 20)
+#define AHEAD       6 /* events that apply prefetches for */
+
+void ingest_lock(struct evs_store *st)
+{
+    (void)pthread_mutex_lock(&st->commit);
+}
+
+void ingest_unlock(struct evs_store *st)
+{
+    (void)pthread_mutex_unlock(&st->commit);
+}
+
+/* ---- batches ---- */
+
+void batch_free(struct batch *b)
+{
+    if (!b)
+        return;
+    scratch_done(&b->scratch);
+    free(b->changes.v);
+    free(b->p);
+    free(b->order);
+    free(b->recs);
+    free(b->lines);
+    free(b);
+}
+
+static bool batch_grow(struct batch *b, uint32_t cap)
+{
+    struct prepared *p = reallocarray(b->p, cap, sizeof *p);
+    if (p)
+        b->p = p;
+    struct log_rec *recs = reallocarray(b->recs, cap, sizeof *recs);
+    if (recs)
+        b->recs = recs;
+    uint32_t *order = reallocarray(b->order, cap, sizeof *order);
+    if (order)
+        b->order = order;
+    if (!p || !recs || !order)
+        return false;
+    b->cap = cap;
+    return true;
+}
+
+struct batch *batch_get(struct evs_store *st)
+{
+    (void)pthread_mutex_lock(&st->pool_lock);
+    struct batch *b = st->pool;
+    if (b)
+        st->pool = b->next;
+    (void)pthread_mutex_unlock(&st->pool_lock);
+    if (b)
+        return b;
+    b = calloc(1, sizeof *b);
+    if (!b)
+        return NULL;
+    scratch_init(&b->scratch);
+    if (!batch_grow(b, BATCH_EVENTS)) {
+        batch_free(b);
+        return NULL;
+    }
+    return b;
+}
+
+void batch_put(struct evs_store *st, struct batch *b)
+{
+    if (!b)
+        return;
+    if (b->cap > KEEP_EVENTS || b->lines_cap > KEEP_LINES) {
+        batch_free(b);
+        return;
+    }
+    b->n = 0;
+    scratch_reset(&b->scratch);
+    (void)pthread_mutex_lock(&st->pool_lock);
+    b->next = st->pool;
+    st->pool = b;
+    (void)pthread_mutex_unlock(&st->pool_lock);
+}
+
+struct prepared *batch_add(struct batch *b)
+{
+    if (b->n == b->cap && !batch_grow(b, b->cap * 2))
+        return NULL;
+    return &b->p[b->n];
+}
+
+/* ---- prepare ---- */
+
+static int check_place(struct prepared *p, const struct evs_target *t, struct evs_error *err)
+{
+    struct event *ev = &p->ev;
+    struct slice dir = {t->entity, t->entity_len}, type = {t->type, t->type_len};
+
+    if (t->kind == EVS_BELOW || t->kind == EVS_OWN_TYPE) {
+        if (!ev->entity.p && dir.n) {
+            ev->entity = dir;
+            ev->entity_escape = event_needs_escape(dir);
+        } else if (ev->entity.p && !slice_eq(ev->entity, dir) &&
+                   (ev->entity.n <= dir.n || ev->entity.p[dir.n] != '/' ||
+                    (dir.n && memcmp(ev->entity.p, dir.p, dir.n) != 0))) {
+            return evs_fail(err, EVS_WRONG_PLACE, ev->pos);
+        }
+    }
+    if (t->kind == EVS_TYPE || t->kind == EVS_OWN_TYPE) {
+        if (!ev->type.p) {
+            ev->type = type;
+            ev->type_escape = event_needs_escape(type);
+        } else if (!slice_eq(ev->type, type)) {
+            return evs_fail(err, EVS_WRONG_PLACE, ev->pos);
+        }
+    }
+    if (!ev->entity.p)
+        return evs_fail(err, EVS_NO_ENTITY, ev->pos);
+    if (!ev->type.p)
+        return evs_fail(err, EVS_NO_TYPE, ev->pos);
+    return 0;
+}
+
+static struct evs_dir target_dir(const struct evs_target *t)
+{
+    switch (t->kind) {
+    case EVS_BELOW:
+    case EVS_OWN:
+    case EVS_OWN_TYPE:
+        return (struct evs_dir){EVS_DIR_ENTITY, t->entity, t->entity_len};
+    case EVS_TYPE:
+        return (struct evs_dir){EVS_DIR_TYPE, t->type, t->type_len};
+    case EVS_ALL:
+        break;
+    }
+    return (struct evs_dir){.kind = EVS_DIR_ROOT};
+}
+
+static int look_up(struct evs_store *st, struct prepared *p, const struct evs_dir *through,
+                   const struct evs_cred *cred, evs_seq end, struct evs_error *err)
+{
+    const struct index *ix = st->ix;
+    struct event *ev = &p->ev;
+    int r;
+
+    p->entity = index_find_entity(ix, ev->entity, p->entity_hash);
+    p->type = index_find_type(ix, ev->type, p->type_hash);
+    if (UNLIKELY(!p->entity) && (r = name_check_entity(ev->entity, ev->pos, err)) < 0)
+        return r;
+    if (UNLIKELY(!p->type) && (r = name_check_type(ev->type, ev->pos, err)) < 0)
+        return r;
+    if (UNLIKELY(!owners_may_append(&st->owners, through, ev->entity, cred)))
+        return evs_fail(err, EVS_DENIED, ev->pos);
+    p->looked = end;
+    if (ev->id.p && p->entity) {
+        p->id_hash = index_id_hash(p->entity, ev->id);
+        switch (repeat_find(ix, st->lg, p, 0, end)) {
+        case REPEAT_OTHER:
+            return evs_fail(err, EVS_ID_TAKEN, ev->pos);
+        case REPEAT_ERROR:
+            return evs_fail(err, EVS_DAMAGED, ev->pos);
+        case REPEAT_SAME:
+            p->looked = UINT64_MAX; /* for ever: what is stored does not change */
+            break;
+        case REPEAT_NEW:
+            break;
+        }
+    }
+    return 0;
+}
+
+uint32_t ingest_prepare(struct evs_store *st, struct batch *b, const struct evs_target *target,
+                        const struct evs_cred *cred, struct evs_error *err)
+{
+    const struct evs_dir through = target_dir(target);
+    evs_seq end = log_end(st->lg);
+    uint32_t n = b->n, i;
+    struct evs_error later;
+    bool failed = false;
+
+    for (i = 0; i < n; i++) {
+        struct prepared *p = &b->p[i];
+        if (check_place(p, target, &later) < 0) {
+            failed = true;
+            n = i;
+            break;
+        }
+        p->entity_hash = index_entity_hash(p->ev.entity);
+        p->type_hash = index_type_hash(p->ev.type);
+        table_prefetch(&st->ix->names, p->entity_hash);
+    }
+    for (i = 0; i < n; i++)
+        if (look_up(st, &b->p[i], &through, cred, end, err) < 0)
+            return i;
+    if (failed && err)
+        *err = later;
+    return n;
+}
+
+/* ---- under the lock ---- */
+
+/* The version that an event of a yet unknown entity must expect. */
+static NEEDS_COMMIT int decide_new(struct evs_store *st, struct prepared *p, struct evs_error *err)
+{
+    struct event *ev = &p->ev;
+
+    if (!p->entity) /* another writer may have made it since */
+        p->entity = index_find_entity(st->ix, ev->entity, p->entity_hash);
+    if (!p->entity) {
+        if (ev->expected != EVENT_ANY_VERSION && ev->expected != 0)
+            return evs_fail_at(err, EVS_STALE, ev->pos, "the entity is new");
+        p->entity = index_intern_entity(st->ix, ev->entity, p->entity_hash);
+    }
+    if (ev->id.p)
+        p->id_hash = index_id_hash(p->entity, ev->id);
+    if (!p->type && !(p->type = index_intern_type(st->ix, ev->type, p->type_hash)))
+        return evs_fail_at(err, EVS_TOO_MANY, ev->pos, "types");
+    return 0;
+}
+
+static NEEDS_COMMIT int decide_repeat(struct evs_store *st, struct batch *b, struct prepared *p,
+                                      evs_seq end, struct evs_error *err)
+{
+    enum repeat r = REPEAT_SAME;
+
+    if (p->looked != UINT64_MAX) {
+        r = end > p->looked ? repeat_find(st->ix, st->lg, p, p->looked, end) : REPEAT_NEW;
+        if (r == REPEAT_NEW)
+            r = repeat_find_batch(st->ix, b, p, end);
+    }
+    if (r == REPEAT_OTHER)
+        return evs_fail(err, EVS_ID_TAKEN, p->ev.pos);
+    if (r == REPEAT_ERROR)
+        return evs_fail(err, EVS_DAMAGED, p->ev.pos);
+    return r == REPEAT_SAME;
+}
+
+/* Decide the first n events, as far as they go; returns how many, with b->n_stored of them to be stored. */
+static NEEDS_COMMIT uint32_t decide(struct evs_store *st, struct batch *b, uint32_t n,
+                                    struct evs_error *err)
+{
+    evs_seq end = log_end(st->lg), seq = end;
+
+    b->n_stored = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        struct prepared *p = &b->p[i];
+        int same;
+        p->seq = 0;
+        if (UNLIKELY(!p->entity || !p->type) && decide_new(st, p, err) < 0)
+            return i;
+        if (p->ev.id.p) {
+            if ((same = decide_repeat(st, b, p, end, err)) < 0)
+                return i;
+            if (same)
+                continue;
+        }
+        struct set *s = index_set(st->ix, p->entity);
+        if (p->ev.expected != EVENT_ANY_VERSION && p->ev.expected != s->decided) {
+            (void)evs_fail_at(err, EVS_STALE, p->ev.pos, "it is %u", s->decided);
+            return i;
+        }
+        p->version = ++s->decided;
+        p->seq = ++seq;
+        b->order[b->n_stored++] = i;
+        if (p->ev.id.p && line_id_seq(p->ev.id) != seq)
+            table_insert(&st->ix->ids, p->id_hash, (uint32_t)seq);
+    }
+    return n;
+}
+
+static NEEDS_COMMIT void undecide(struct evs_store *st, struct batch *b)
+{
+    for (uint32_t i = 0; i < b->n_stored; i++)
+        index_set(st->ix, b->p[b->order[i]].entity)->decided--;
+    b->n_stored = 0;
+}
+
+static struct line as_line(const struct prepared *p)
+{
+    const struct event *ev = &p->ev;
+
+    return (struct line){.seq = p->seq,
+                         .version = p->version,
+                         .id = ev->id,
+                         .time = ev->time,
+                         .entity = ev->entity,
+                         .type = ev->type,
+                         .meta = ev->meta,
+                         .data = ev->data,
+                         .entity_escape = ev->entity_escape,
+                         .type_escape = ev->type_escape,
+                         .id_escape = ev->id_escape,
+                         .meta_breaks = ev->meta_breaks,
+                         .data_breaks = ev->data_breaks};
+}
+
+/* A line's envelope is at most this, escapes of the longest names included; data and meta come on top. */
+#define ENVELOPE (6 * (LIMIT_ENTITY_BYTES + LIMIT_TYPE_BYTES + LIMIT_ID_BYTES) + 512)
+
+static bool lines_room(struct batch *b, size_t *ret_bound)
+{
+    size_t need = 0;
+
+    for (uint32_t i = 0; i < b->n_stored; i++) {
+        const struct event *ev = &b->p[b->order[i]].ev;
+        need += ev->data.n + ev->meta.n + ev->time.n + 256 +
+                (ev->entity.n + ev->type.n + ev->id.n) *
+                    (ev->entity_escape || ev->type_escape || ev->id_escape ? 6 : 1);
+    }
+    *ret_bound = need;
+    need += ENVELOPE; /* line_write() may use up to line_bound() for the last one */
+    if (need > b->lines_cap) {
+        char *p = malloc(need + need / 4);
+        if (!p)
+            return false;
+        free(b->lines);
+        b->lines = p;
+        b->lines_cap = need + need / 4;
+    }
+    return true;
+}
+
+static NEEDS_COMMIT int write_lines(struct evs_store *st, struct batch *b, bool transaction,
+                                    int64_t recorded_us, uid_t uid, struct evs_error *err)
+{
+    size_t bound, used = 0;
+    int r;
+
+    if (!lines_room(b, &bound))
+        return evs_fail(err, EVS_NO_MEMORY, EVS_NOWHERE);
+    if ((r = log_reserve(st->lg, bound, b->n_stored, err)) < 0)
+        return r;
+    uint64_t tail = log_tail(st->lg);
+    for (uint32_t i = 0; i < b->n_stored; i++) {
+        const struct prepared *p = &b->p[b->order[i]];
+        struct line l = as_line(p);
+        uint32_t data, crc;
+        l.recorded_us = recorded_us;
+        l.uid = uid;
+        l.tx = transaction ? b->n_stored - 1 - i : 0;
+        l.id_key = st->id_key;
+        size_t n = line_write(&l, &st->text, b->lines + used, &data, &crc);
+        b->recs[i] = (struct log_rec){.place = log_place(tail + used, data),
+                                      .recorded_us = recorded_us,
+                                      .len = (uint32_t)n,
+                                      .crc = crc,
+                                      .entity = p->entity,
+                                      .type = p->type};
+        used += n;
+    }
+    assert(used <= b->lines_cap);
+    return log_append(st->lg, b->lines, used, b->recs, b->n_stored, err);
+}
+
+static NEEDS_COMMIT void apply(struct evs_store *st, const struct apply *ap)
+{
+    struct index *ix = st->ix;
+
+    for (uint32_t i = 0; i < ap->n; i++) {
+        if (i + AHEAD < ap->n) {
+            const struct set *s = index_set(ix, ap->recs[i + AHEAD].entity);
+            postings_prefetch(&ix->a, s);
+            postings_prefetch(&ix->a, index_set(ix, s->parent));
+        }
+        index_apply(ix, ap, ap->first + i);
+    }
+}
+
+static NEEDS_COMMIT uint32_t commit_locked(struct evs_store *st, struct batch *b, uint32_t n,
+                                           bool transaction, uid_t uid, struct apply *ap,
+                                           struct evs_error *err)
+{
+    int64_t now = st->options.clock_us(st->options.clock_arg);
+    int64_t recorded = MAX(now, st->recorded_us);
+    uint32_t done;
+
+    if (log_read_only(st->lg)) {
+        (void)evs_fail(err, EVS_READ_ONLY, b->p[0].ev.pos);
+        return 0;
+    }
+    if (log_end(st->lg) + n > LIMIT_EVENTS || !index_has_room(st->ix, n)) {
+        (void)evs_fail_at(err, EVS_TOO_MANY, b->p[0].ev.pos, "events or names");
+        return 0;
+    }
+    done = decide(st, b, n, err);
+    if (done < n && transaction) {
+        undecide(st, b);
+        return 0;
+    }
+    ap->first = (uint32_t)log_end(st->lg) + 1;
+    ap->recs = b->recs;
+    if (!b->n_stored)
+        return done;
+    if (write_lines(st, b, transaction, recorded, uid, err) < 0) {
+        undecide(st, b);
+        return 0;
+    }
+    ap->n = b->n_stored;
+    apply(st, ap);
+    log_publish(st->lg);
+    st->recorded_us = recorded;
+    atomic_store_explicit(&st->behind_us, recorded - now, memory_order_relaxed);
+    return done;
+}
+
+uint32_t ingest_commit(struct evs_store *st, struct batch *b, uint32_t n, bool transaction,
+                       const struct evs_cred *cred, struct evs_error *err)
+{
+    struct apply ap = {.lg = st->lg};
+    struct evs_error why;
+    uint32_t done;
+
+    if (n == 0)
+        return 0;
+    b->n_stored = 0;
+    ingest_lock(st);
+    done = commit_locked(st, b, n, transaction, cred->uid, &ap, &why);
+    ingest_unlock(st);
+    if (done < n) {
+        if (log_read_only(st->lg))
+            ingest_trouble(st, &why);
+        if (err)
+            *err = why;
+    }
+    atomic_fetch_add_explicit(&st->appended, b->n_stored, memory_order_relaxed);
+    atomic_fetch_add_explicit(&st->repeated, done - b->n_stored, memory_order_relaxed);
+    atomic_fetch_add_explicit(&st->batches, 1, memory_order_relaxed);
+    if (transaction && done)
+        atomic_fetch_add_explicit(&st->transactions, 1, memory_order_relaxed);
+    if (ap.n && st->on_change) {
+        b->changes.n = 0;
+        index_report(st->ix, &ap, &b->changes);
+        if (b->changes.n)
+            st->on_change(st->on_change_arg, b->changes.v, b->changes.n);
+    }
+    return done;
+}
+
+void ingest_trouble(struct evs_store *st, const struct evs_error *err)
+{
+    (void)pthread_mutex_lock(&st->trouble_lock);
+    if (st->trouble.why == EVS_OK_ && err->why != EVS_READ_ONLY)
+        st->trouble = *err;
+    (void)pthread_mutex_unlock(&st->trouble_lock);
+}
+
+/* ---- recovery ---- */
+
+int ingest_restore(struct index *ix, const struct log *lg, const struct line *l,
+                   struct log_rec *rec, struct evs_error *err)
+{
+    char names[6 * (LIMIT_ENTITY_BYTES + LIMIT_TYPE_BYTES + LIMIT_ID_BYTES)];
+    struct slice entity = l->entity, type = l->type, id = l->id;
+    size_t used = 0;
+
+    struct slice *const raw[] = {&entity, &type, &id};
+    const bool escaped[] = {l->entity_escape, l->type_escape, l->id_escape};
+    for (int i = 0; i < 3; i++)
+        if (UNLIKELY(escaped[i])) {
+            struct slice quoted = {raw[i]->p - 1, raw[i]->n + 2};
+            if (quoted.n > sizeof names - used)
+                return evs_fail(err, EVS_DAMAGED, EVS_NOWHERE);
+            size_t n = scan_decode(quoted, names + used, NULL);
+            *raw[i] = (struct slice){names + used, n};
+            used += n;
+        }
+    if (entity.n > LIMIT_ENTITY_BYTES || type.n > LIMIT_TYPE_BYTES || !entity.n || !type.n ||
+        !index_has_room(ix, 1) || l->seq > LIMIT_EVENTS)
+        return evs_fail(err, EVS_DAMAGED, EVS_NOWHERE);
+    rec->entity = index_intern_entity(ix, entity, index_entity_hash(entity));
+    rec->type = index_intern_type(ix, type, index_type_hash(type));
+    if (!rec->type)
+        return evs_fail_at(err, EVS_TOO_MANY, EVS_NOWHERE, "types");
+    struct set *s = index_set(ix, rec->entity);
+    if (l->version != s->decided + 1ull)
+        return evs_fail_at(err, EVS_DAMAGED, EVS_NOWHERE, "event %llu has version %llu, not %u",
+                           (unsigned long long)l->seq, (unsigned long long)l->version,
+                           s->decided + 1);
+    s->decided++;
+    if (line_id_seq(id) != l->seq)
+        table_insert(&ix->ids, index_id_hash(rec->entity, id), (uint32_t)l->seq);
+    const struct apply ap = {.lg = lg, .first = (uint32_t)l->seq, .recs = rec, .n = 1};
+    index_apply(ix, &ap, ap.first);
+    return 0;
+}

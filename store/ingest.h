@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: MIT */
+/* ingest: from events as scanned to lines that are stored: prepare (without the lock), decide, write, apply,
+ * publish (under it), report. */
+#ifndef STORE_INGEST_H
+#define STORE_INGEST_H
+
+#include "event.h"
+#include "index.h"
+#include "owners.h"
+#include "pending.h"
+#include "reject.h"
+
+#define BATCH_EVENTS 512 /* of one go; a transaction may have more */
+
+struct meta;
+
+struct evs_store {
+    struct log *lg;
+    struct index *ix;
+    struct meta *meta;
+    struct reject *rejects;
+    struct owners owners;
+    struct pending pending;
+    struct evs_options options;
+    int dirfd, lockfd; /* -1 in memory */
+    uint32_t id_key;   /* 22 bits of every id that the store makes */
+
+    pthread_mutex_t commit;           /* the role commit_role */
+    int64_t recorded_us UNDER_COMMIT; /* of the newest event: never goes back */
+    _Atomic int64_t behind_us;        /* how far the clock is behind it */
+    struct clock_text text UNDER_COMMIT;
+    pthread_mutex_t checkpoint_lock; /* one checkpoint at a time; taken before commit */
+    _Atomic uint64_t checkpoint_bytes, checkpoint_seq; /* of the log, at the last one */
+
+    evs_change_fn *on_change; /* set before the first append */
+    void *on_change_arg;
+
+    pthread_mutex_t pool_lock;
+    struct batch *pool; /* batches not in use */
+
+    _Atomic uint64_t appended, repeated, transactions, batches, writers;
+    int64_t opened_us;
+    struct keeper *keeper; /* the background thread; NULL: none */
+    pthread_mutex_t trouble_lock;
+    struct evs_error
+        trouble; /* why the store is read-only; why EVS_OK_: it is not, or it was opened so */
+};
+
+/* One event on its way. */
+struct prepared {
+    struct event ev; /* entity and type filled in from the target */
+    uint64_t entity_hash, type_hash, id_hash;
+    entity_id entity;
+    type_id type;
+    evs_seq seq;    /* given by decide; 0: a repeat, nothing is stored */
+    evs_seq looked; /* up to which seq a repeat has been looked for */
+    uint64_t version;
+};
+
+struct batch {
+    struct batch *next;
+    struct prepared *p;
+    uint32_t n, cap;
+    uint32_t n_stored; /* decided, no repeats: p[order[i]] has the seq log_end() + 1 + i */
+    uint32_t *order;
+    struct log_rec *recs;
+    char *lines;
+    size_t lines_cap;
+    struct scratch scratch;
+    struct changes changes;
+};
+
+/* Take one from the pool, or make it: n 0. NULL without memory. Give it back: large ones are trimmed. */
+struct batch *batch_get(struct evs_store *st);
+void batch_put(struct evs_store *st, struct batch *b);
+void batch_free(struct batch *b);
+/* Room for one more event: &b->p[b->n]. NULL without memory. */
+struct prepared *batch_add(struct batch *b);
+
+/* Fill in what the target says, check places, names, permissions, and look up what can be without the lock.
+ * Returns how many events from the first on are good; fewer than b->n: err says why the next one is not. */
+uint32_t ingest_prepare(struct evs_store *st, struct batch *b, const struct evs_target *target,
+                        const struct evs_cred *cred, struct evs_error *err);
+
+/* Store the first n events of b: as one transaction, or as far as they go. Returns how many were stored or
+ * were repeats; fewer than n: err says why the next was not (for a transaction then 0). */
+uint32_t ingest_commit(struct evs_store *st, struct batch *b, uint32_t n, bool transaction,
+                       const struct evs_cred *cred, struct evs_error *err);
+
+/* Give the numbers of a stored line to the index (recovery, import --exact): names interned, applied, a
+ * writer's id remembered. rec->entity and rec->type are filled in. */
+int ingest_restore(struct index *ix, const struct log *lg, const struct line *l,
+                   struct log_rec *rec, struct evs_error *err) NEEDS_COMMIT;
+
+/* Remember the first error that made the store read-only, for evs_health(). */
+void ingest_trouble(struct evs_store *st, const struct evs_error *err);
+
+/* Take and drop the commit lock: the only two places. */
+void ingest_lock(struct evs_store *st) TAKES_COMMIT;
+void ingest_unlock(struct evs_store *st) DROPS_COMMIT;
+
+#endif

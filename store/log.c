@@ -1,0 +1,580 @@
+/* SPDX-License-Identifier: MIT */
+/* log: segments one behind another, and who may see and trust how much of them.
+ *
+ * (1) seqs are gapless over segments: a segment's first seq is the end of the one before, plus one.
+ * (2) end: what readers see. The newest segment's visible word is the only truth of it; all older segments
+ *     are visible whole, since a roll begins when nothing is appended that isn't published.
+ * (3) durable <= end: what an fdatasync has covered. Only the syncer stores it, after that call.
+ * (4) At most the last two segments are unsealed: a roll that would make three first syncs, which seals.
+ * (5) read_only is never cleared. A failed sync is remembered, and given to all who ask for more.
+ *
+ * Readers take no lock. They load count (acquire: the pointers below it and what they point to are there;
+ * pairs with add_segment()), then the segment's visible word (acquire; pairs with segment_show()). A stale
+ * count shows an end that was true a moment ago. Segments and mappings live until the log is freed.
+ *
+ * Syncing: one leader at a time works on the segments without any lock, whoever comes meanwhile waits; if the
+ * leader's pass doesn't cover a waiter's seq, it, or another waiter, leads the next pass, which covers all
+ * that was published until then. The leader needs no commit lock, so a roll may wait for it under commit. */
+#include "io.h"
+#include "limits.h"
+#include "resume.h"
+#include "segment.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdio.h>
+
+/* Room for segment pointers: address space, not memory. Enough for LIMIT_EVENTS in the smallest segments. */
+#define SEGMENTS_MAX ((size_t)1 << 25)
+
+struct log {
+    struct log_options o; /* const after open, as is dirfd */
+    int dirfd;            /* owned: the directory "log"; -1 in memory */
+    struct segment **s;   /* reserved for SEGMENTS_MAX, mapped; entries const once below count */
+    _Atomic size_t count; /* stored under commit */
+    _Atomic bool read_only;
+    struct segment *current UNDER_COMMIT; /* s[count - 1] */
+    int fix_fd UNDER_COMMIT; /* idx of a sealed segment while its recs are being fixed; or -1 */
+    const struct segment *fixing UNDER_COMMIT; /* that segment */
+
+    _Atomic bool dir_dirty;   /* a file was made since the directory was synced */
+    _Atomic size_t sealed;    /* so many segments at the front are; stored by the leader */
+    _Atomic uint64_t durable; /* stored by the leader */
+    _Atomic uint64_t syncs;
+    pthread_mutex_t sync_lock;
+    pthread_cond_t sync_done;
+    bool syncing;     /* under sync_lock: there is a leader */
+    bool sync_failed; /* under sync_lock: for good, sync_error says why */
+    struct evs_error sync_error;
+};
+
+/* ---- segments ---- */
+
+static UNANALYSED void add_segment(struct log *lg, struct segment *s)
+{
+    size_t n = atomic_load_explicit(&lg->count, memory_order_relaxed);
+    struct segment *last = n > 0 ? lg->s[n - 1] : NULL;
+
+    s->before = last ? last->before + segment_visible(last).bytes : 0;
+    lg->s[n] = s;
+    lg->current = s;
+    atomic_store_explicit(&lg->count, n + 1, memory_order_release);
+}
+
+static size_t segment_count(const struct log *lg)
+{
+    return atomic_load_explicit(&lg->count, memory_order_acquire);
+}
+
+/* The last segment of the first n for which first (by_pos: before) is at most key; s[0] begins at 1 (0). */
+static struct segment *find_segment(const struct log *lg, uint64_t key, bool by_pos)
+{
+    size_t low = 0, n = segment_count(lg);
+    struct segment *last = lg->s[n - 1];
+
+    if (LIKELY((by_pos ? last->before : last->first) <= key))
+        return last;
+    for (size_t high = n - 1; high - low > 1;) { /* s[low] <= key < s[high] */
+        size_t mid = low + (high - low) / 2;
+        if ((by_pos ? lg->s[mid]->before : lg->s[mid]->first) <= key)
+            low = mid;
+        else
+            high = mid;
+    }
+    return lg->s[low];
+}
+
+static int create_segment(struct log *lg, evs_seq first, struct segment_mark room,
+                          struct evs_error *err)
+{
+    struct segment *s;
+    bool left = false;
+
+    if (segment_count(lg) == SEGMENTS_MAX)
+        return evs_fail(err, EVS_TOO_MANY, EVS_NOWHERE);
+    int r = segment_create(lg->dirfd, first, room, &s, &left, err);
+    if (left) /* half a segment, which the next one of this name would meet */
+        log_set_read_only(lg);
+    if (r < 0)
+        return r;
+    /* Between the two: a sync that sees the segment sees that its directory needs one. */
+    atomic_store_explicit(&lg->dir_dirty, lg->dirfd >= 0, memory_order_relaxed);
+    add_segment(lg, s);
+    return 0;
+}
+
+/* ---- open and close ---- */
+
+static int open_dir(struct log *lg, int dirfd, struct evs_error *err)
+{
+    if (!lg->o.read_only) {
+        int r = io_mkdir(dirfd, "log", 0777);
+        if (r == 0)
+            r = io_sync(dirfd); /* before anything in it can be durable */
+        if (r < 0 && r != -EEXIST)
+            return evs_fail_errno(err, r, "log");
+    }
+    int fd = io_open(dirfd, "log", O_RDONLY | O_DIRECTORY, 0);
+    if (fd < 0 && !(lg->o.read_only && fd == -ENOENT))
+        return evs_fail_errno(err, fd, "log");
+    lg->dirfd = fd < 0 ? -1 : fd;
+    return 0;
+}
+
+static UNANALYSED int log_new(const struct log_options *o, struct log **ret, struct evs_error *err)
+{
+    struct log *lg = calloc(1, sizeof *lg);
+    char *room;
+    int r;
+
+    if (!lg)
+        return evs_fail(err, EVS_NO_MEMORY, EVS_NOWHERE);
+    lg->o = *o;
+    lg->dirfd = lg->fix_fd = -1;
+    r = io_map_memory(SEGMENTS_MAX * sizeof(struct segment *), &room);
+    if (r < 0) {
+        free(lg);
+        return evs_fail_errno(err, r, "log");
+    }
+    lg->s = (struct segment **)(void *)room;
+    (void)pthread_mutex_init(&lg->sync_lock, NULL); /* without attributes neither can fail */
+    (void)pthread_cond_init(&lg->sync_done, NULL);
+    *ret = lg;
+    return 0;
+}
+
+static int load_segments(struct log *lg, struct evs_error *err)
+{
+    struct segments all = {0};
+    struct segment_mark room = resume_room(&lg->o);
+    int r = lg->dirfd < 0 ? 0 : resume_segments(lg->dirfd, &lg->o, &all, err);
+
+    if (r < 0)
+        return r;
+    for (size_t i = 0; i < all.n && i < SEGMENTS_MAX; i++)
+        add_segment(lg, TAKE(all.s[i]));
+    bool full = all.n > 0 && lg->s[all.n - 1]->sealed && !lg->o.read_only;
+    size_t sealed = full ? all.n : all.n > 0 ? all.n - 1 : 0;
+    atomic_store_explicit(&lg->sealed, sealed, memory_order_relaxed);
+    resume_free(&all);
+    if (segment_count(lg) == 0 && lg->o.read_only) {
+        lg->dirfd = -1; /* nothing there: an empty log in memory, which nobody appends to */
+        return create_segment(lg, 1, (struct segment_mark){1, 1}, err);
+    }
+    return segment_count(lg) == 0 || full ? create_segment(lg, log_end(lg) + 1, room, err) : 0;
+}
+
+int log_open(int dirfd, const struct log_options *o, struct log **ret, struct evs_error *err)
+{
+    struct log *lg = NULL;
+    int r = log_new(o, &lg, err);
+
+    if (r < 0)
+        return r;
+    if (!o->memory)
+        r = open_dir(lg, dirfd, err);
+    if (r == 0)
+        r = load_segments(lg, err);
+    if (r < 0) {
+        log_abandon(lg);
+        return r;
+    }
+    atomic_store_explicit(&lg->read_only, o->read_only, memory_order_relaxed);
+    atomic_store_explicit(&lg->durable, log_end(lg), memory_order_relaxed);
+    *ret = lg;
+    return 0;
+}
+
+UNANALYSED void log_abandon(struct log *lg)
+{
+    if (!lg)
+        return;
+    for (size_t i = 0; i < segment_count(lg); i++)
+        segment_close(lg->s[i]);
+    (void)io_unmap(lg->s, SEGMENTS_MAX * sizeof(struct segment *)); /* no error but ours */
+    if (lg->fix_fd >= 0)
+        (void)io_close(lg->fix_fd); /* synced, or given up */
+    if (lg->dirfd >= 0)
+        (void)io_close(lg->dirfd);
+    (void)pthread_cond_destroy(&lg->sync_done);
+    (void)pthread_mutex_destroy(&lg->sync_lock);
+    free(lg);
+}
+
+/* ---- syncing ---- */
+
+/* A sealed segment's recs were fixed: nobody else would sync them again. */
+static int fix_done(struct log *lg, struct evs_error *err) NEEDS_COMMIT;
+static int fix_done(struct log *lg, struct evs_error *err)
+{
+    int r = lg->fix_fd < 0 ? 0 : io_datasync(lg->fix_fd);
+
+    if (lg->fix_fd >= 0)
+        (void)io_close(lg->fix_fd); /* synced, or failed already */
+    lg->fix_fd = -1;
+    return r < 0 ? evs_fail_errno(err, r, "log: idx") : 0;
+}
+
+static int sync_dir(struct log *lg, struct evs_error *err)
+{
+    /* Cleared first: what is made from here on sets it again. */
+    if (!atomic_exchange_explicit(&lg->dir_dirty, false, memory_order_relaxed))
+        return 0;
+    int r = io_sync(lg->dirfd);
+    return r < 0 ? evs_fail_errno(err, r, "log") : 0;
+}
+
+/* One pass over all that is not sealed, by the leader. In order, so that a header that calls lines durable
+ * also speaks for the segments before. */
+static int sync_pass(struct log *lg, struct evs_error *err)
+{
+    size_t n = segment_count(lg);
+    int r = 0;
+
+    for (size_t i = atomic_load_explicit(&lg->sealed, memory_order_relaxed); r == 0 && i < n; i++) {
+        struct segment *s = lg->s[i];
+        struct segment_mark to = segment_visible(s);
+        bool called = false;
+        r = sync_dir(lg, err);
+        if (r == 0)
+            r = segment_sync(s, to, &called, err);
+        if (r < 0)
+            break;
+        atomic_fetch_add_explicit(&lg->syncs, called, memory_order_relaxed);
+        /* Release: pairs with log_durable(); who sees it may act on the outside world. */
+        atomic_store_explicit(&lg->durable, s->first + to.n - 1, memory_order_release);
+        if (i + 1 == n) {
+            r = called ? segment_note(s, err) : 0;
+        } else {
+            r = segment_seal(s, err);
+            if (r == 0)
+                atomic_store_explicit(&lg->sealed, i + 1, memory_order_release);
+        }
+    }
+    return r;
+}
+
+/* The recs of what sync_pass() has left unsealed. */
+static int idx_pass(struct log *lg, struct evs_error *err)
+{
+    size_t n = segment_count(lg);
+    int r = 0;
+
+    for (size_t i = atomic_load_explicit(&lg->sealed, memory_order_relaxed); r == 0 && i < n; i++)
+        r = segment_sync_idx(lg->s[i], err);
+    return r;
+}
+
+static int close_pass(struct log *lg, struct evs_error *err)
+{
+    int r = sync_pass(lg, err);
+
+    /* Read-only: perhaps more stands in the file than ever was published. */
+    return r == 0 && !log_read_only(lg) ? segment_clean(lg->s[segment_count(lg) - 1], err) : r;
+}
+
+/* Run a pass as the leader, with sync_lock held and nobody leading. */
+static void lead(struct log *lg, int (*pass)(struct log *lg, struct evs_error *err))
+{
+    struct evs_error err;
+
+    lg->syncing = true;
+    (void)pthread_mutex_unlock(&lg->sync_lock);
+    int r = pass(lg, &err);
+    (void)pthread_mutex_lock(&lg->sync_lock);
+    lg->syncing = false;
+    if (r < 0) {
+        lg->sync_failed = true;
+        lg->sync_error = err;
+        log_set_read_only(lg);
+    }
+    (void)pthread_cond_broadcast(&lg->sync_done);
+}
+
+static int sync_result(const struct log *lg, struct evs_error *err)
+{
+    if (!lg->sync_failed)
+        return 0;
+    if (err)
+        *err = lg->sync_error;
+    return -lg->sync_error.code;
+}
+
+int log_sync(struct log *lg, evs_seq seq, struct evs_error *err)
+{
+    int r = 0;
+
+    seq = MIN(seq, log_end(lg));
+    if (log_durable(lg) >= seq)
+        return 0;
+    (void)pthread_mutex_lock(&lg->sync_lock);
+    while (log_durable(lg) < seq && !lg->sync_failed) {
+        if (lg->syncing)
+            (void)pthread_cond_wait(&lg->sync_done, &lg->sync_lock);
+        else
+            lead(lg, sync_pass);
+    }
+    if (log_durable(lg) < seq)
+        r = sync_result(lg, err);
+    (void)pthread_mutex_unlock(&lg->sync_lock);
+    return r;
+}
+
+/* A pass that must run, whatever is durable. */
+static int run_pass(struct log *lg, int (*pass)(struct log *lg, struct evs_error *err),
+                    struct evs_error *err)
+{
+    if (lg->dirfd < 0 || lg->o.read_only)
+        return 0;
+    (void)pthread_mutex_lock(&lg->sync_lock);
+    while (lg->syncing)
+        (void)pthread_cond_wait(&lg->sync_done, &lg->sync_lock);
+    if (!lg->sync_failed)
+        lead(lg, pass);
+    int r = sync_result(lg, err);
+    (void)pthread_mutex_unlock(&lg->sync_lock);
+    return r;
+}
+
+int log_sync_idx(struct log *lg, struct evs_error *err)
+{
+    return run_pass(lg, idx_pass, err);
+}
+
+UNANALYSED int log_close(struct log *lg, struct evs_error *err)
+{
+    if (!lg)
+        return 0;
+    int r = fix_done(lg, err);
+    /* If an append could not be cut back, try again: what was refused should not be there after the next open. */
+    if (log_read_only(lg) && !lg->o.read_only)
+        (void)segment_cut(lg->current, segment_visible(lg->current), NULL); /* as good as it gets */
+    int q = run_pass(lg, close_pass, r < 0 ? NULL : err);
+    log_abandon(lg);
+    return r < 0 ? r : q;
+}
+
+/* ---- appending ---- */
+
+/* Start a new segment. All that was appended is published. */
+static int roll(struct log *lg, struct segment_mark room, struct evs_error *err) NEEDS_COMMIT;
+static int roll(struct log *lg, struct segment_mark room, struct evs_error *err)
+{
+    size_t sealed = atomic_load_explicit(&lg->sealed, memory_order_acquire);
+    int r = 0;
+
+    assert(segment_visible(lg->current).n == lg->current->tail.n);
+    if (segment_count(lg) - sealed >= 2) /* (4); waits for a leader, who may do it already */
+        r = run_pass(lg, sync_pass, err);
+    return r < 0 ? r : create_segment(lg, log_end(lg) + 1, room, err);
+}
+
+static bool fits(const struct segment *s, size_t n_bytes, uint32_t n_lines) NEEDS_COMMIT;
+static bool fits(const struct segment *s, size_t n_bytes, uint32_t n_lines)
+{
+    return s->tail.bytes + n_bytes <= s->room.bytes && s->tail.n + n_lines <= s->room.n;
+}
+
+int log_reserve(struct log *lg, size_t n_bytes, uint32_t n_lines, struct evs_error *err)
+{
+    struct segment *s = lg->current;
+    struct segment_mark room = resume_room(&lg->o);
+
+    if (log_read_only(lg))
+        return evs_fail(err, EVS_READ_ONLY, EVS_NOWHERE);
+    if (LIKELY(fits(s, n_bytes, n_lines)))
+        return 0;
+    if (n_bytes >> SEGMENT_BYTES_BITS || n_lines >> SEGMENT_LINES_BITS)
+        return evs_fail(err, EVS_TOO_LARGE, EVS_NOWHERE);
+    room = (struct segment_mark){MAX(room.bytes, n_bytes), MAX(room.n, n_lines)};
+    if (s->tail.n > 0)
+        return roll(lg, room, err);
+    /* It is empty, and its name would be the new one's: nobody reads it, so it can be mapped anew. */
+    int r = segment_map_lines(s, room.bytes, err);
+    return r < 0 ? r : segment_map_recs(s, 0, room.n, err);
+}
+
+uint64_t log_tail(const struct log *lg)
+{
+    return lg->current->tail.bytes;
+}
+
+int log_append(struct log *lg, const char *lines, size_t n_bytes, const struct log_rec *recs,
+               uint32_t n_lines, struct evs_error *err)
+{
+    bool broken = false;
+
+    assert(n_lines > 0 && n_bytes > 0 && lines[n_bytes - 1] == '\n');
+    if (log_read_only(lg))
+        return evs_fail(err, EVS_READ_ONLY, EVS_NOWHERE);
+    int r = segment_append(lg->current, lines, n_bytes, recs, n_lines, &broken, err);
+    if (broken)
+        log_set_read_only(lg);
+    return r;
+}
+
+int log_cut(struct log *lg, struct evs_error *err)
+{
+    struct segment_mark to = segment_visible(lg->current);
+
+    if (to.n == lg->current->tail.n)
+        return 0;
+    int r = segment_cut(lg->current, to, err);
+    if (r < 0) /* what is not published stands in the file */
+        log_set_read_only(lg);
+    return r;
+}
+
+void log_publish(struct log *lg)
+{
+    segment_show(lg->current);
+}
+
+static int open_fix(struct log *lg, const struct segment *s, struct evs_error *err) NEEDS_COMMIT;
+static int open_fix(struct log *lg, const struct segment *s, struct evs_error *err)
+{
+    char name[SEGMENT_NAME_BYTES];
+
+    if (lg->fix_fd >= 0 && lg->fixing == s)
+        return 0;
+    int r = fix_done(lg, err);
+    if (r < 0)
+        return r;
+    segment_name(s->first, ".idx", name);
+    r = io_open(lg->dirfd, name, O_RDWR, 0);
+    if (r < 0)
+        return evs_fail_errno(err, r, name);
+    lg->fix_fd = r;
+    lg->fixing = s;
+    return 0;
+}
+
+int log_fix_rec(struct log *lg, evs_seq seq, const struct log_rec *rec, struct evs_error *err)
+{
+    struct segment *s = find_segment(lg, seq, false);
+    uint64_t n = seq - s->first;
+    int r;
+
+    assert(seq >= s->first && n < s->tail.n);
+    if (!segment_rec_differs(s, n, rec))
+        return 0;
+    if (s->read_only && !s->own_recs) {
+        r = segment_own_recs(s, s->tail.n, err);
+        if (r < 0)
+            return r;
+    }
+    if (s->own_recs) {
+        memcpy(s->own_recs + n * sizeof *rec, rec, sizeof *rec);
+        return 0;
+    }
+    if (s->idx_fd < 0) {
+        r = open_fix(lg, s, err);
+        if (r < 0)
+            return r;
+    }
+    r = io_write_all(s->idx_fd < 0 ? lg->fix_fd : s->idx_fd, rec, sizeof *rec,
+                     SEGMENT_HEADER_BYTES + n * sizeof *rec);
+    return r < 0 ? evs_fail_errno(err, r, "log: idx") : 0;
+}
+
+/* ---- any thread, no lock ---- */
+
+evs_seq log_end(const struct log *lg)
+{
+    size_t n = segment_count(lg);
+
+    return n > 0 ? lg->s[n - 1]->first + segment_visible(lg->s[n - 1]).n - 1 : 0;
+}
+
+evs_seq log_durable(const struct log *lg)
+{
+    return lg->dirfd < 0 ? log_end(lg) : atomic_load_explicit(&lg->durable, memory_order_acquire);
+}
+
+uint64_t log_bytes(const struct log *lg)
+{
+    const struct segment *s = lg->s[segment_count(lg) - 1];
+
+    return s->before + segment_visible(s).bytes;
+}
+
+bool log_read_only(const struct log *lg)
+{
+    return atomic_load_explicit(&lg->read_only, memory_order_relaxed);
+}
+
+void log_set_read_only(struct log *lg)
+{
+    atomic_store_explicit(&lg->read_only, true, memory_order_relaxed);
+}
+
+uint64_t log_segments(const struct log *lg)
+{
+    return segment_count(lg);
+}
+
+const struct log_rec *log_rec(const struct log *lg, evs_seq seq)
+{
+    const struct segment *s = find_segment(lg, seq, false);
+
+    assert(seq - s->first < segment_visible(s).n);
+    return &s->recs[seq - s->first];
+}
+
+struct slice log_line(const struct log *lg, evs_seq seq)
+{
+    const struct segment *s = find_segment(lg, seq, false);
+    struct segment_mark end = segment_visible(s);
+
+    assert(seq - s->first < end.n);
+    const struct log_rec *rec = &s->recs[seq - s->first];
+    uint64_t at = MIN(log_rec_offset(rec), end.bytes);
+    return (struct slice){s->lines + at, MIN(rec->len, end.bytes - at)};
+}
+
+static void span_of(const struct segment *s, struct segment_mark end, struct log_span *ret)
+{
+    *ret = (struct log_span){
+        .first = s->first,
+        .end = s->first + end.n,
+        .recs = s->recs,
+        .lines = s->lines,
+        .bytes = end.bytes,
+        .before = s->before,
+    };
+}
+
+int log_span(const struct log *lg, evs_seq seq, struct log_span *ret)
+{
+    const struct segment *s = find_segment(lg, seq, false);
+    struct segment_mark end = segment_visible(s);
+
+    if (seq - s->first >= end.n) /* seq 0 as well */
+        return -ENOENT;
+    span_of(s, end, ret);
+    return 0;
+}
+
+int log_span_at(const struct log *lg, uint64_t pos, struct log_span *ret)
+{
+    const struct segment *s = find_segment(lg, pos, true);
+    struct segment_mark end = segment_visible(s);
+
+    if (pos - s->before >= end.bytes)
+        return -ENOENT;
+    span_of(s, end, ret);
+    return 0;
+}
+
+void log_segment_name(const struct log *lg, evs_seq seq, char *buf, size_t n)
+{
+    (void)snprintf(buf, n, "log/%020" PRIu64 ".jsonl", find_segment(lg, seq, false)->first);
+}
+
+uint64_t log_sync_count(const struct log *lg)
+{
+    return atomic_load_explicit(&lg->syncs, memory_order_relaxed);
+}

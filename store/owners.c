@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: MIT */
+/* owners: rows sorted by (kind, name). (1) There is always a row for the root, so that a search upwards
+ * ends. (2) The rows below a directory are neighbours: names that begin with it and a '/'. */
+#include "owners.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+struct owner_row {
+    enum evs_dir_kind kind;
+    struct slice name; /* owned; p NULL for the kind's top */
+    struct evs_owner own;
+};
+
+#define MAX_GROUPS 1024
+
+int owners_init(struct owners *o, struct evs_error *err)
+{
+    *o = (struct owners){0};
+    int r = pthread_rwlock_init(&o->lock, NULL);
+
+    return r ? evs_fail_errno(err, -r, "a lock") : 0;
+}
+
+void owners_done(struct owners *o)
+{
+    for (size_t i = 0; i < o->n; i++)
+        free((char *)(uintptr_t)o->rows[i].name.p);
+    free(o->rows);
+    (void)pthread_rwlock_destroy(&o->lock);
+}
+
+static int compare(enum evs_dir_kind kind, struct slice name, const struct owner_row *row)
+{
+    if (kind != row->kind)
+        return kind < row->kind ? -1 : 1;
+    size_t n = MIN(name.n, row->name.n);
+    int c = n ? memcmp(name.p, row->name.p, n) : 0;
+    return c ? c : (name.n > row->name.n) - (name.n < row->name.n);
+}
+
+/* The first row that is not before (kind, name). */
+static size_t lower(const struct owners *o, enum evs_dir_kind kind, struct slice name)
+{
+    size_t low = 0, high = o->n;
+
+    while (low < high) {
+        size_t mid = (low + high) / 2;
+        if (compare(kind, name, &o->rows[mid]) > 0)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    return low;
+}
+
+static const struct owner_row *find(const struct owners *o, enum evs_dir_kind kind,
+                                    struct slice name)
+{
+    size_t i = lower(o, kind, name);
+
+    return i < o->n && compare(kind, name, &o->rows[i]) == 0 ? &o->rows[i] : NULL;
+}
+
+int owners_set(struct owners *o, const struct evs_dir *d, const struct evs_owner *own,
+               struct evs_error *err)
+{
+    struct slice name = {d->name, d->n};
+    int r = 0;
+
+    (void)pthread_rwlock_wrlock(&o->lock);
+    size_t i = lower(o, d->kind, name);
+    if (i < o->n && compare(d->kind, name, &o->rows[i]) == 0) {
+        o->rows[i].own = *own;
+        goto out;
+    }
+    if (o->n == o->cap) {
+        size_t cap = o->cap ? 2 * o->cap : 16;
+        struct owner_row *rows = reallocarray(o->rows, cap, sizeof *rows);
+        if (!rows) {
+            r = evs_fail(err, EVS_NO_MEMORY, EVS_NOWHERE);
+            goto out;
+        }
+        o->rows = rows;
+        o->cap = cap;
+    }
+    char *copy = malloc(d->n + 1);
+    if (!copy) {
+        r = evs_fail(err, EVS_NO_MEMORY, EVS_NOWHERE);
+        goto out;
+    }
+    if (d->n)
+        memcpy(copy, d->name, d->n);
+    memmove(o->rows + i + 1, o->rows + i, (o->n - i) * sizeof *o->rows);
+    o->rows[i] = (struct owner_row){.kind = d->kind, .name = {copy, d->n}, .own = *own};
+    o->n++;
+    if (d->kind != EVS_DIR_ROOT)
+        o->below++;
+out:
+    (void)pthread_rwlock_unlock(&o->lock);
+    return r;
+}
+
+int owners_clear(struct owners *o, const struct evs_dir *d)
+{
+    int r = -ENOENT;
+
+    (void)pthread_rwlock_wrlock(&o->lock);
+    const struct owner_row *row = find(o, d->kind, (struct slice){d->name, d->n});
+    if (row) {
+        size_t i = (size_t)(row - o->rows);
+        free((char *)(uintptr_t)row->name.p);
+        memmove(o->rows + i, o->rows + i + 1, (o->n - i - 1) * sizeof *o->rows);
+        o->n--;
+        if (d->kind != EVS_DIR_ROOT)
+            o->below--;
+        r = 0;
+    }
+    (void)pthread_rwlock_unlock(&o->lock);
+    return r;
+}
+
+bool owners_get(struct owners *o, const struct evs_dir *d, struct evs_owner *ret)
+{
+    (void)pthread_rwlock_rdlock(&o->lock);
+    const struct owner_row *row = find(o, d->kind, (struct slice){d->name, d->n});
+    if (row)
+        *ret = row->own;
+    (void)pthread_rwlock_unlock(&o->lock);
+    return row;
+}
+
+/* The nearest row at or above a directory; NULL only where even the root has none. */
+static const struct owner_row *nearest(const struct owners *o, enum evs_dir_kind kind,
+                                       struct slice name)
+{
+    const struct owner_row *row;
+
+    for (;;) {
+        if ((row = find(o, kind, name)))
+            return row;
+        if (name.n == 0 && !name.p)
+            break;
+        const char *slash = kind == EVS_DIR_ENTITY && name.n ? memrchr(name.p, '/', name.n) : NULL;
+        name = slash && slash != name.p ? (struct slice){name.p, (size_t)(slash - name.p)}
+                                        : (struct slice){0};
+    }
+    return find(o, EVS_DIR_ROOT, (struct slice){0});
+}
+
+bool owners_effective(struct owners *o, const struct evs_dir *d, struct evs_owner *ret)
+{
+    (void)pthread_rwlock_rdlock(&o->lock);
+    const struct owner_row *row =
+        nearest(o, d->kind, d->n ? (struct slice){d->name, d->n} : (struct slice){0});
+    if (row)
+        *ret = row->own;
+    (void)pthread_rwlock_unlock(&o->lock);
+    return row;
+}
+
+static bool is_below(const struct owner_row *row, const struct evs_dir *d)
+{
+    if (d->kind == EVS_DIR_ROOT)
+        return row->kind == EVS_DIR_ENTITY;
+    if (row->kind != d->kind)
+        return false;
+    if (d->n == 0)
+        return row->name.n > 0;
+    return row->name.n > d->n && row->name.p[d->n] == '/' &&
+           memcmp(row->name.p, d->name, d->n) == 0;
+}
+
+bool owners_any_below(struct owners *o, const struct evs_dir *d)
+{
+    bool any = false;
+
+    (void)pthread_rwlock_rdlock(&o->lock);
+    for (size_t i = 0; i < o->n && !any; i++)
+        any = is_below(&o->rows[i], d);
+    (void)pthread_rwlock_unlock(&o->lock);
+    return any;
+}
+
+/* Read a directory: list it and go through it. */
+static bool all_may_read(const struct evs_owner *b)
+{
+    return (b->mode & 0555) == 0555;
+}
+
+static bool owner_may_read(const struct evs_owner *who, const struct evs_owner *b)
+{
+    if (who->uid == 0)
+        return true;
+    mode_t want = who->uid == b->uid ? 0500 : who->gid == b->gid ? 0050 : 0005;
+    return (b->mode & want) == want;
+}
+
+mode_t owners_border_mask(struct owners *o, const struct evs_dir *d, const struct index *ix)
+{
+    mode_t mask = 0444;
+
+    if (atomic_load_explicit(&o->below, memory_order_relaxed) == 0)
+        return mask;
+    (void)pthread_rwlock_rdlock(&o->lock);
+    const struct owner_row *own =
+        nearest(o, d->kind, d->n ? (struct slice){d->name, d->n} : (struct slice){0});
+    for (size_t i = 0; own && i < o->n; i++) {
+        const struct owner_row *row = &o->rows[i];
+        if (!is_below(row, d) || all_may_read(&row->own))
+            continue;
+        if (row->own.uid == own->own.uid && row->own.gid == own->own.gid &&
+            (own->own.mode & 0555 & ~row->own.mode) == 0)
+            continue; /* closed to nobody whom d lets in */
+        entity_id e = index_find_entity(ix, row->name, index_entity_hash(row->name));
+        if (e && !atomic_load_explicit(&index_set(ix, e)->n, memory_order_relaxed))
+            continue; /* nothing there to be shown */
+        mask &= owner_may_read(&own->own, &row->own) ? 0400 : 0;
+    }
+    (void)pthread_rwlock_unlock(&o->lock);
+    return mask;
+}
+
+static bool in_group(const struct evs_cred *c, gid_t gid)
+{
+    gid_t groups[MAX_GROUPS];
+    int n;
+
+    if (c->gid == gid)
+        return true;
+    n = c->groups ? c->groups(c->groups_arg, groups, MAX_GROUPS) : 0;
+    for (int i = 0; i < MIN(n, MAX_GROUPS); i++)
+        if (groups[i] == gid)
+            return true;
+    return false;
+}
+
+bool owners_may_append(struct owners *o, const struct evs_dir *through, struct slice id,
+                       const struct evs_cred *cred)
+{
+    struct evs_owner own = {0};
+    bool same;
+
+    if (LIKELY(atomic_load_explicit(&o->below, memory_order_relaxed) == 0) || cred->uid == 0)
+        return true;
+    (void)pthread_rwlock_rdlock(&o->lock);
+    const struct owner_row *row = nearest(o, EVS_DIR_ENTITY, id);
+    same =
+        row == nearest(o, through->kind,
+                       through->n ? (struct slice){through->name, through->n} : (struct slice){0});
+    if (row)
+        own = row->own;
+    (void)pthread_rwlock_unlock(&o->lock);
+    if (same || !row)
+        return true;
+    mode_t want = cred->uid == own.uid ? 0200 : in_group(cred, own.gid) ? 0020 : 0002;
+    return own.mode & want;
+}

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: MIT */
+/* owners: who owns which directory, in memory; meta.db keeps it. Owners are few (tenants), look-ups are
+ * many: a sorted array under a read-write lock. Directories inherit from the nearest one above. */
+#ifndef STORE_OWNERS_H
+#define STORE_OWNERS_H
+
+#include "index.h"
+
+#include <pthread.h>
+
+struct owners {
+    pthread_rwlock_t lock;
+    struct owner_row *rows; /* sorted by kind, then name */
+    size_t n, cap;
+    _Atomic size_t below; /* rows that are not the root's: 0 is the common case */
+};
+
+int owners_init(struct owners *o, struct evs_error *err);
+void owners_done(struct owners *o);
+
+/* Put or replace; take away (-ENOENT). */
+int owners_set(struct owners *o, const struct evs_dir *d, const struct evs_owner *own,
+               struct evs_error *err);
+int owners_clear(struct owners *o, const struct evs_dir *d);
+/* Exactly this directory's own: true and *ret, or false. */
+bool owners_get(struct owners *o, const struct evs_dir *d, struct evs_owner *ret);
+/* Its own or the nearest above it. */
+bool owners_effective(struct owners *o, const struct evs_dir *d, struct evs_owner *ret);
+/* Has any directory below d an owner of its own? */
+bool owners_any_below(struct owners *o, const struct evs_dir *d);
+
+/* evs_border_mask(); has_events says whether an entity holds events at or below it. */
+mode_t owners_border_mask(struct owners *o, const struct evs_dir *d, const struct index *ix);
+
+/* May cred append to entity `id` through a file of directory `through` (0: the root of the tree), which the
+ * kernel has let it open? */
+bool owners_may_append(struct owners *o, const struct evs_dir *through, struct slice id,
+                       const struct evs_cred *cred);
+
+#endif

@@ -1,0 +1,417 @@
+/* SPDX-License-Identifier: MIT */
+/* resume: where a log ends, and how it goes on from there (docs/format.md, "Segments").
+ *
+ * The durable place is the furthest that a header vouches for, or the start of the last segment but one if
+ * that is further: a roll seals all but the one that it leaves.
+ * (1) Before the durable place every line must be there: DAMAGED if not. Sealed segments are not read, nor
+ *     is what stands before a segment's own mark; whoever replays checks those lines.
+ * (2) Behind it, the log ends before the first line that is bad, missing, or of a transaction that is not
+ *     whole. What follows, later segments too, is cut.
+ * (3) What lies between the durable place and the end may stand in the page cache only. It is copied to a
+ *     new segment, which is synced before the log is used (salvage.c has why, and how a crash leaves it).
+ * (4) A segment's lines at or past the next one's first seq are not part of the log.
+ * (5) Where the durable lines of a segment reach past the next one's first seq, the log ends with them: what
+ *     follows are leftovers of a copy.
+ * (6) An idx without lines is removed, and before lines are removed their idx is: a header never vouches for
+ *     lines that were written after it. */
+#include "resume.h"
+
+#include "io.h"
+#include "limits.h"
+#include "salvage.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+
+#define NO_LIMIT UINT64_MAX
+
+/* What is being resumed. */
+struct resume {
+    int dirfd;
+    const struct log_options *o;
+    struct segment **s; /* owned: each, and the array, which has room for one more */
+    size_t n;
+    size_t durable; /* s[durable]->synced is the durable place */
+    bool unlinked;  /* the directory needs a sync */
+};
+
+/* Names found in the directory. */
+struct names {
+    int dirfd;
+    bool read_only;
+    evs_seq *first[2]; /* owned; of .jsonl, of .idx */
+    size_t n[2], cap[2];
+};
+
+struct segment_mark resume_room(const struct log_options *o)
+{
+    /* No line is shorter than 128 bytes by much, and none is refused for it: a full idx rolls as well. */
+    return (struct segment_mark){o->segment_bytes, o->segment_bytes / 128 + LIMIT_TX_EVENTS};
+}
+
+static evs_seq durable_end(const struct segment *s)
+{
+    return s->first + s->synced.n;
+}
+
+static int fail_damaged(const struct segment *s, uint64_t pos, struct evs_error *err)
+{
+    return evs_fail_at(err, EVS_DAMAGED, pos, "log/%020" PRIu64 ".jsonl", s->first);
+}
+
+/* ---- which segments there are ---- */
+
+static int add_name(struct names *l, int kind, evs_seq first)
+{
+    if (l->n[kind] == l->cap[kind]) {
+        size_t cap = l->cap[kind] ? 2 * l->cap[kind] : 64;
+        evs_seq *p = realloc(l->first[kind], cap * sizeof *p);
+        if (!p)
+            return -ENOMEM;
+        l->first[kind] = p;
+        l->cap[kind] = cap;
+    }
+    l->first[kind][l->n[kind]++] = first;
+    return 0;
+}
+
+static int take_name(void *arg, const char *name)
+{
+    struct names *l = arg;
+    evs_seq first = 0;
+    size_t i = 0;
+
+    for (; i < 20 && name[i] >= '0' && name[i] <= '9'; i++)
+        if (__builtin_mul_overflow(first, 10, &first) ||
+            __builtin_add_overflow(first, (unsigned)(name[i] - '0'), &first))
+            return 0;
+    if (i < 20 || first == 0)
+        return 0;
+    if (strcmp(name + i, ".jsonl") == 0)
+        return add_name(l, 0, first);
+    if (strcmp(name + i, ".idx") == 0)
+        return add_name(l, 1, first);
+    return strcmp(name + i, ".tmp") == 0 && !l->read_only ? io_unlink(l->dirfd, name) : 0;
+}
+
+static int order_seqs(const void *a, const void *b)
+{
+    evs_seq x = *(const evs_seq *)a, y = *(const evs_seq *)b;
+
+    return (x > y) - (x < y);
+}
+
+/* An idx whose lines are gone would vouch for other lines if a segment of its name were made. */
+static int remove_orphans(struct names *l)
+{
+    bool unlinked = false;
+
+    for (size_t i = 0; i < l->n[1]; i++) {
+        char name[SEGMENT_NAME_BYTES];
+        if (l->n[0] > 0 &&
+            bsearch(&l->first[1][i], l->first[0], l->n[0], sizeof(evs_seq), order_seqs))
+            continue;
+        segment_name(l->first[1][i], ".idx", name);
+        int r = io_unlink(l->dirfd, name);
+        if (r < 0)
+            return r;
+        unlinked = true;
+    }
+    return unlinked ? io_sync(l->dirfd) : 0;
+}
+
+static int list_names(struct names *l, struct evs_error *err)
+{
+    int r = io_list(l->dirfd, ".", take_name, l);
+
+    if (r < 0)
+        return evs_fail_errno(err, r, "log");
+    if (l->n[0] > 0)
+        qsort(l->first[0], l->n[0], sizeof(evs_seq), order_seqs);
+    r = l->read_only ? 0 : remove_orphans(l);
+    return r < 0 ? evs_fail_errno(err, r, "log") : 0;
+}
+
+static int open_segments(struct resume *rs, struct evs_error *err)
+{
+    struct names l = {.dirfd = rs->dirfd, .read_only = rs->o->read_only};
+    int r = list_names(&l, err);
+
+    if (r == 0 && l.n[0] > 0 && l.first[0][0] != 1)
+        r = evs_fail_at(err, EVS_DAMAGED, 0, "log/%020d.jsonl is missing", 1);
+    if (r == 0) {
+        rs->s = calloc(l.n[0] + 1, sizeof(struct segment *));
+        if (!rs->s)
+            r = evs_fail(err, EVS_NO_MEMORY, EVS_NOWHERE);
+    }
+    while (r == 0 && rs->n < l.n[0]) {
+        r = segment_open(rs->dirfd, l.first[0][rs->n], l.read_only, &rs->s[rs->n], err);
+        if (r == 0)
+            rs->n++;
+    }
+    free(l.first[0]);
+    free(l.first[1]);
+    return r;
+}
+
+/* ---- taking segments out ---- */
+
+static int remove_file(struct resume *rs, evs_seq first, const char *suffix, struct evs_error *err)
+{
+    char name[SEGMENT_NAME_BYTES];
+
+    segment_name(first, suffix, name);
+    int r = io_unlink(rs->dirfd, name);
+    if (r < 0 && r != -ENOENT)
+        return evs_fail_errno(err, r, name);
+    rs->unlinked = true;
+    return 0;
+}
+
+/* Take the last segment out of the log. (6) */
+static int drop_last(struct resume *rs, struct evs_error *err)
+{
+    struct segment *s = rs->s[rs->n - 1];
+    int r = 0;
+
+    if (!rs->o->read_only)
+        r = remove_file(rs, s->first, ".idx", err);
+    if (r == 0 && !rs->o->read_only)
+        r = remove_file(rs, s->first, ".jsonl", err);
+    if (r < 0)
+        return r;
+    segment_close(s);
+    rs->n--;
+    return 0;
+}
+
+/* All behind segment i. */
+static int drop_after(struct resume *rs, size_t i, struct evs_error *err)
+{
+    int r = 0;
+
+    while (r == 0 && rs->n > i + 1)
+        r = drop_last(rs, err);
+    return r;
+}
+
+/* ---- where it ends ---- */
+
+static void find_durable(struct resume *rs)
+{
+    rs->durable = rs->n >= 2 ? rs->n - 2 : 0;
+    for (size_t i = rs->n; i-- > rs->durable;)
+        if (rs->s[i]->sealed || rs->s[i]->synced.n > 0) {
+            rs->durable = i;
+            break;
+        }
+}
+
+/* Read s from its mark on, up to seq limit (4). *ret_end: behind its last line that is no transaction's or
+ * ends one. Returns 1 if the lines go right up to limit; 0 if not, with the place in *ret_bad, or if the mark
+ * is past it (5). */
+static int read_tail(const struct segment *s, evs_seq limit, struct segment_mark *ret_end,
+                     uint64_t *ret_bad, struct evs_error *err)
+{
+    struct log_walked *out AUTO_FREE = malloc(LOG_WALK_LINES * sizeof *out);
+    struct segment_walk w = {s->lines, s->synced.bytes, s->size, durable_end(s), 0};
+    int n = 1;
+
+    if (!out)
+        return evs_fail(err, EVS_NO_MEMORY, EVS_NOWHERE);
+    *ret_end = s->synced;
+    while (n > 0 && w.seq < limit) {
+        n = segment_batch(&w, out, MIN(limit - w.seq, LOG_WALK_LINES));
+        for (int i = 0; i < n; i++)
+            if (out[i].line.tx == 0)
+                *ret_end = (struct segment_mark){out[i].offset + out[i].raw.n,
+                                                 out[i].line.seq + 1 - s->first};
+    }
+    *ret_bad = w.pos;
+    if (n < 0 && n != -EBADMSG) /* unreadable is not the same as bad: nothing is cut for it */
+        return evs_fail_at(err, EVS_SYSTEM, w.pos, "log/%020" PRIu64 ".jsonl", s->first);
+    return w.seq == limit && w.tx == 0;
+}
+
+static int check_sealed(const struct segment *s, evs_seq limit, struct evs_error *err)
+{
+    if (s->size != s->synced.bytes || (limit != NO_LIMIT && durable_end(s) != limit))
+        return fail_damaged(s, MIN(s->size, s->synced.bytes), err);
+    return 0;
+}
+
+/* Give segment i its tail. *ret_last: the log ends in it. */
+static UNANALYSED int check_segment(struct resume *rs, size_t i, bool *ret_last,
+                                    struct evs_error *err)
+{
+    struct segment *s = rs->s[i];
+    evs_seq limit = i + 1 < rs->n ? rs->s[i + 1]->first : NO_LIMIT;
+    uint64_t bad = 0;
+
+    if (s->sealed) {
+        s->tail = s->synced;
+        return check_sealed(s, limit, err);
+    }
+    if (s->size < s->synced.bytes)
+        return fail_damaged(s, s->size, err);
+    int r = read_tail(s, limit, &s->tail, &bad, err);
+    if (r < 0)
+        return r;
+    if (r == 0 && i < rs->durable)
+        return fail_damaged(s, bad, err);
+    *ret_last = r == 0;
+    return 0;
+}
+
+static int find_end(struct resume *rs, struct evs_error *err)
+{
+    int r = 0;
+
+    find_durable(rs);
+    for (size_t i = 0; r == 0 && i < rs->n; i++) {
+        bool last = false;
+        r = check_segment(rs, i, &last, err);
+        if (r == 0 && last)
+            r = drop_after(rs, i, err);
+    }
+    return r;
+}
+
+/* ---- fit to go on ---- */
+
+/* The durable place at the end of a segment is the start of the next one. How many lines are behind it? */
+static UNANALYSED uint64_t lines_to_salvage(struct resume *rs)
+{
+    uint64_t n = 0;
+
+    while (rs->durable + 1 < rs->n && rs->s[rs->durable]->tail.n == rs->s[rs->durable]->synced.n)
+        rs->durable++;
+    for (size_t i = rs->durable; i < rs->n; i++)
+        n += rs->s[i]->tail.n;
+    return rs->n > 0 ? n - rs->s[rs->durable]->synced.n : 0;
+}
+
+static int salvage(struct resume *rs, uint64_t n, struct evs_error *err)
+{
+    struct segment *old = rs->s[rs->durable], *new = NULL;
+    int r = salvage_lines(&rs->s[rs->durable], rs->n - rs->durable, n, &new, err);
+
+    if (r < 0)
+        return r;
+    r = drop_after(rs, rs->durable, err);
+    if (r < 0) {
+        segment_close(new);
+        return r;
+    }
+    rs->unlinked = true;
+    if (old->synced.n == 0) {
+        segment_close(old); /* its name is the new one's already */
+        rs->s[rs->durable] = new;
+    } else {
+        rs->s[rs->n++] = new;
+    }
+    return 0;
+}
+
+/* Cut one that is not sealed, but durable up to end, and seal it. */
+static int finish_segment(struct segment *s, struct segment_mark end, struct evs_error *err)
+{
+    int r = segment_open_files(s, err);
+
+    if (r < 0)
+        return r;
+    r = io_truncate(s->fd, end.bytes);
+    if (r == 0)
+        r = io_datasync(s->fd);
+    if (r < 0)
+        return evs_fail_errno(err, r, "log: cut");
+    r = segment_map_recs(s, end.n, end.n, err);
+    if (r < 0)
+        return r;
+    segment_set_end(s, end);
+    return segment_seal(s, err);
+}
+
+/* The last one: cut, noted as durable, with room to grow. */
+static UNANALYSED int open_last(struct resume *rs, struct segment *s, struct evs_error *err)
+{
+    struct segment_mark end = s->tail, room = resume_room(rs->o);
+    int r = s->fd < 0 ? segment_open_files(s, err) : 0;
+
+    if (r == 0 && s->size > end.bytes) {
+        r = io_truncate(s->fd, end.bytes);
+        if (r == 0)
+            r = io_datasync(s->fd);
+        if (r < 0)
+            return evs_fail_errno(err, r, "log: cut");
+    }
+    if (r == 0)
+        r = segment_map_lines(s, MAX(room.bytes, end.bytes), err);
+    if (r == 0)
+        r = segment_map_recs(s, end.n, MAX(room.n, end.n), err);
+    if (r < 0)
+        return r;
+    segment_set_end(s, end);
+    return segment_note(s, err);
+}
+
+static UNANALYSED int make_fit(struct resume *rs, struct evs_error *err)
+{
+    uint64_t n = lines_to_salvage(rs);
+    int r = n > 0 ? salvage(rs, n, err) : 0;
+
+    if (r == 0 && rs->unlinked) {
+        r = io_sync(rs->dirfd);
+        if (r < 0)
+            return evs_fail_errno(err, r, "log");
+    }
+    for (size_t i = 0; r == 0 && i < rs->n; i++) {
+        struct segment *s = rs->s[i];
+        if (s->sealed)
+            segment_set_end(s, s->synced);
+        else if (i + 1 < rs->n)
+            r = finish_segment(s, i < rs->durable ? s->tail : s->synced, err);
+        else
+            r = open_last(rs, s, err);
+    }
+    return r;
+}
+
+static UNANALYSED int make_readable(struct resume *rs, struct evs_error *err)
+{
+    int r = 0;
+
+    for (size_t i = 0; r == 0 && i < rs->n; i++) {
+        segment_set_end(rs->s[i], rs->s[i]->tail);
+        r = segment_map_recs(rs->s[i], rs->s[i]->tail.n, rs->s[i]->tail.n, err);
+    }
+    return r;
+}
+
+int resume_segments(int dirfd, const struct log_options *o, struct segments *ret,
+                    struct evs_error *err)
+{
+    struct resume rs = {.dirfd = dirfd, .o = o};
+    int r = open_segments(&rs, err);
+
+    if (r == 0)
+        r = find_end(&rs, err);
+    if (r == 0)
+        r = o->read_only ? make_readable(&rs, err) : make_fit(&rs, err);
+
+    struct segments all = {rs.s, rs.n};
+    if (r < 0)
+        resume_free(&all);
+    else
+        *ret = all;
+    return r;
+}
+
+void resume_free(struct segments *all)
+{
+    for (size_t i = 0; i < all->n; i++)
+        segment_close(all->s[i]);
+    free(all->s);
+    *all = (struct segments){0};
+}

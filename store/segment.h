@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: MIT */
+/* segment: one file of lines and its idx. Private to log.c and resume.c. Appends, cuts, seals; walks lines.
+ * Knows nothing of other segments. In memory the same on anonymous memory, without files. */
+#ifndef STORE_SEGMENT_H
+#define STORE_SEGMENT_H
+
+#include "log.h"
+
+#define SEGMENT_HEADER_BYTES 4096
+#define SEGMENT_NAME_BYTES   32 /* 20 digits, a suffix, NUL */
+#define SEGMENT_BYTES_BITS   36
+#define SEGMENT_LINES_BITS   28
+
+/* A place in a segment: so many whole lines of so many bytes. Also room for them. */
+struct segment_mark {
+    uint64_t bytes, n;
+};
+
+struct segment {
+    evs_seq first;              /* const */
+    uint64_t before;            /* bytes of all segments before; const once in the log's array */
+    int dirfd;                  /* borrowed; -1 in memory */
+    int fd, idx_fd;             /* owned; -1: in memory, read only, or sealed */
+    bool read_only;             /* const: nothing is ever written */
+    bool sealed;                /* one thread: the opener, then the syncer */
+    bool good_header;           /* const after open: the idx had a valid one */
+    const char *lines;          /* mapped; const once anything is visible, as are the next four */
+    const struct log_rec *recs; /* mapped behind the header; or own memory */
+    struct segment_mark room;   /* mapped for so much */
+    char *own_lines,
+        *own_recs;           /* in memory, or recs of a read-only log; the same bytes, writable */
+    const char *idx_map;     /* with the header; NULL: own_recs */
+    uint64_t size, idx_recs; /* when opened: of the file, and the recs that its idx had */
+    struct segment_mark synced; /* one thread: the syncer. What a header may call durable */
+    struct segment_mark tail UNDER_COMMIT; /* end of what is appended */
+    _Atomic uint64_t visible; /* a mark in one word: stored under commit, loaded by anyone */
+};
+
+/* "00000000000000000001" and suffix (".jsonl", ".idx", ".tmp"). */
+void segment_name(evs_seq first, const char *suffix, char out[SEGMENT_NAME_BYTES]);
+
+/* Make an empty one below dirfd (-1: in memory). Nothing is left behind by a failure, or *ret_left says so. */
+int segment_create(int dirfd, evs_seq first, struct segment_mark room, struct segment **ret,
+                   bool *ret_left, struct evs_error *err);
+/* Open what is there: lines are mapped, and recs where it is sealed; synced is what the header says, 0 where
+ * there is no good one. Keeps no file open. */
+int segment_open(int dirfd, evs_seq first, bool read_only, struct segment **ret,
+                 struct evs_error *err);
+/* Open the files for writing, made if need be. Not read only. */
+int segment_open_files(struct segment *s, struct evs_error *err);
+/* NULL and half-built are fine; neither syncs nor writes. */
+void segment_close(struct segment *s);
+
+/* Map lines with at least so much room, and recs; the files are open, or it is read only, and nobody reads.
+ * The idx is cut or extended to n recs (a reader has them in memory then); what is new in it is 0. */
+int segment_map_lines(struct segment *s, uint64_t bytes, struct evs_error *err);
+int segment_map_recs(struct segment *s, uint64_t n, uint64_t room, struct evs_error *err);
+/* Hold n recs in own memory from now on, which a reader may then change. */
+int segment_own_recs(struct segment *s, uint64_t n, struct evs_error *err);
+/* While recovering: end at mark, all of it visible. */
+void segment_set_end(struct segment *s, struct segment_mark mark);
+
+/* Append behind tail, all or nothing. *ret_broken is set where the log may not go on after this failure. */
+int segment_append(struct segment *s, const char *lines, size_t n_bytes, const struct log_rec *recs,
+                   uint32_t n_lines, bool *ret_broken, struct evs_error *err) NEEDS_COMMIT;
+/* Cut both files to the mark, which becomes tail. */
+int segment_cut(struct segment *s, struct segment_mark to, struct evs_error *err) NEEDS_COMMIT;
+void segment_show(struct segment *s) NEEDS_COMMIT; /* all that is appended is visible. Release */
+struct segment_mark
+segment_visible(const struct segment *s); /* acquire: pairs with segment_show() */
+
+/* Make lines up to the mark durable; true in *ret_called if that took an fdatasync. */
+int segment_sync(struct segment *s, struct segment_mark to, bool *ret_called,
+                 struct evs_error *err);
+/* Store synced in the header, not durably. A full disk is no failure: the mark may be too low. */
+int segment_note(struct segment *s, struct evs_error *err);
+/* Recs on disk, then header and flags as well: sealed (closes the files), or clean. Lines are synced. */
+int segment_sync_idx(struct segment *s, struct evs_error *err); /* only recs */
+int segment_seal(struct segment *s, struct evs_error *err);
+int segment_clean(struct segment *s, struct evs_error *err);
+/* Is rec n another one? True as well where the disk doesn't give it. */
+bool segment_rec_differs(const struct segment *s, uint64_t n, const struct log_rec *rec);
+
+/* The reading end of a walk: lines of [pos, end), the next one being seq. */
+struct segment_walk {
+    const char *lines;
+    uint64_t pos, end;
+    evs_seq seq;
+    uint32_t tx; /* of the line before */
+};
+/* Up to cap lines. Their number, 0 at the end; -EBADMSG: a bad line at pos; -EIO: the disk gave no page. */
+int segment_batch(struct segment_walk *w, struct log_walked *out, size_t cap);
+
+#endif

@@ -1,0 +1,468 @@
+/* SPDX-License-Identifier: MIT */
+/* store: opening, closing, and what is said about a store as a whole.
+ * Opening: lock, meta.db, log (which finds its own end), index (checkpoint and replay), owners. Each can be
+ * half there: evs_close() and the failure path are one function that takes whatever exists. */
+#include "checkpoint.h"
+#include "clock.h"
+#include "io.h"
+#include "keeper.h"
+#include "limits.h"
+#include "meta.h"
+#include "recover.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <sys/random.h>
+#include <sys/statvfs.h>
+
+#define LOCK_FILE "lock"
+
+static int64_t real_clock(void *arg)
+{
+    (void)arg;
+    return clock_now_us();
+}
+
+const char *evs_version(void)
+{
+    return EVFS_VERSION;
+}
+
+/* ---- opening ---- */
+
+static int in_use(struct evs_store *st, struct evs_error *err)
+{
+    char who[24] = "";
+    ssize_t n = io_read_all(st->lockfd, who, sizeof who - 1, 0);
+
+    while (n > 0 && (unsigned)(who[n - 1] - '0') > 9)
+        who[--n] = '\0';
+    return evs_fail_at(err, EVS_IN_USE, EVS_NOWHERE, "process %s has it", n > 0 ? who : "?");
+}
+
+/* The lock file says who: its process id, as text. A reader shares the lock. */
+static int take_lock(struct evs_store *st, struct evs_error *err)
+{
+    bool shared = st->options.read_only;
+    char who[24];
+    int r;
+
+    st->lockfd = io_open(st->dirfd, LOCK_FILE, shared ? O_RDONLY : O_RDWR | O_CREAT, 0600);
+    if (st->lockfd == -ENOENT && shared)
+        return 0; /* a copy without one */
+    if (st->lockfd < 0)
+        return evs_fail_errno(err, st->lockfd, LOCK_FILE);
+    r = io_lock(st->lockfd, shared);
+    if (r == -EWOULDBLOCK)
+        return in_use(st, err);
+    if (r < 0)
+        return evs_fail_errno(err, r, LOCK_FILE);
+    if (shared)
+        return 0;
+    int n = snprintf(who, sizeof who, "%ld\n", (long)getpid());
+    if ((r = io_truncate(st->lockfd, 0)) < 0 ||
+        (r = io_write_all(st->lockfd, who, (size_t)n, 0)) < 0)
+        return evs_fail_errno(err, r, LOCK_FILE);
+    return 0;
+}
+
+static int open_directory(struct evs_store *st, const char *dir, struct evs_error *err)
+{
+    bool make = !st->options.read_only && !st->options.must_exist;
+    int r = make ? io_mkdir(AT_FDCWD, dir, 0700) : 0;
+
+    if (r < 0 && r != -EEXIST)
+        return evs_fail_errno(err, r, dir);
+    st->dirfd = io_open(AT_FDCWD, dir, O_RDONLY | O_DIRECTORY, 0);
+    if (st->dirfd < 0)
+        return evs_fail_errno(err, st->dirfd, dir);
+    if (!make) {
+        int log = io_open(st->dirfd, "log", O_RDONLY | O_DIRECTORY, 0);
+        if (log < 0)
+            return evs_fail_at(err, EVS_BAD_FORMAT, EVS_NOWHERE, "%s", dir);
+        (void)io_close(log);
+    }
+    return take_lock(st, err);
+}
+
+/* 22 random bits that keep the ids of two stores apart; made once. */
+static int load_key(struct evs_store *st, struct evs_error *err)
+{
+    int64_t key;
+    int r = meta_get_int(st->meta, "id_key", &key, err);
+
+    if (r == -ENOENT) {
+        uint32_t random;
+        if (getrandom(&random, sizeof random, 0) != sizeof random)
+            random = (uint32_t)clock_now_us();
+        key = random & 0x3fffff;
+        r = st->options.read_only ? 0 : meta_set_int(st->meta, "id_key", key, err);
+    }
+    if (r == 0)
+        st->id_key = (uint32_t)key & 0x3fffff;
+    return r;
+}
+
+struct load_owners {
+    struct evs_store *st;
+    struct evs_error *err;
+};
+
+static void mark_owned(struct evs_store *st, struct slice id) NEEDS_COMMIT;
+static void mark_owned(struct evs_store *st, struct slice id)
+{
+    if (id.n && id.n <= LIMIT_ENTITY_BYTES && index_has_room(st->ix, 1)) {
+        entity_id e = index_intern_entity(st->ix, id, index_entity_hash(id));
+        (void)atomic_fetch_or_explicit(&index_set(st->ix, e)->flags, SET_OWNED,
+                                       memory_order_release);
+    }
+}
+
+static int load_owner(void *arg, enum evs_dir_kind kind, struct slice name,
+                      const struct evs_owner *o) UNANALYSED;
+static int load_owner(void *arg, enum evs_dir_kind kind, struct slice name,
+                      const struct evs_owner *o)
+{
+    struct load_owners *l = arg;
+
+    if (kind == EVS_DIR_ENTITY)
+        mark_owned(l->st, name);
+    return owners_set(&l->st->owners, &(struct evs_dir){kind, name.p, name.n}, o, l->err);
+}
+
+static int open_owners(struct evs_store *st, struct evs_error *err)
+{
+    struct evs_owner root = {.uid = geteuid(), .gid = getegid(), .mode = 0755};
+    struct load_owners l = {st, err};
+    struct stat s;
+
+    if (st->dirfd >= 0 && io_stat(st->dirfd, &s) == 0)
+        root = (struct evs_owner){.uid = s.st_uid, .gid = s.st_gid, .mode = 0755};
+    int r = owners_set(&st->owners, &(struct evs_dir){.kind = EVS_DIR_ROOT}, &root, err);
+    return r < 0 ? r : meta_each_owner(st->meta, load_owner, &l, err);
+}
+
+static void set_defaults(struct evs_options *o)
+{
+    if (!o->sync_interval_ms)
+        o->sync_interval_ms = DEFAULT_SYNC_INTERVAL_MS;
+    if (!o->segment_bytes)
+        o->segment_bytes = DEFAULT_SEGMENT_BYTES;
+    o->segment_bytes = MAX(MIN(o->segment_bytes, LIMIT_SEGMENT_BYTES_MAX), LIMIT_SEGMENT_BYTES_MIN);
+    if (!o->clock_us)
+        o->clock_us = real_clock;
+}
+
+static int open_parts(struct evs_store *st, const char *dir, struct evs_error *err) UNANALYSED;
+static int open_parts(struct evs_store *st, const char *dir, struct evs_error *err)
+{
+    bool memory = strcmp(dir, ":memory:") == 0;
+    evs_seq from;
+    int r;
+
+    st->text.second = INT64_MIN;
+    if ((r = owners_init(&st->owners, err)) < 0 ||
+        (!memory && (r = open_directory(st, dir, err)) < 0))
+        return r;
+    if ((r = meta_open(memory ? NULL : dir, st->options.read_only, &st->meta, err)) < 0 ||
+        (r = load_key(st, err)) < 0 ||
+        (r = reject_open(st->dirfd, st->options.read_only, &st->rejects, err)) < 0)
+        return r;
+    const struct log_options lo = {.segment_bytes = st->options.segment_bytes,
+                                   .memory = memory,
+                                   .read_only = st->options.read_only};
+    if ((r = log_open(st->dirfd, &lo, &st->lg, err)) < 0 ||
+        (r = recover_index(st->dirfd, st->lg, &st->ix, &from, &st->recorded_us, err)) < 0 ||
+        (r = open_owners(st, err)) < 0)
+        return r;
+    st->checkpoint_seq = from;
+    st->checkpoint_bytes = from ? log_bytes(st->lg) : 0;
+    return keeper_start(st, err);
+}
+
+static void free_parts(struct evs_store *st)
+{
+    meta_close(st->meta);
+    reject_close(st->rejects);
+    index_free(st->ix);
+    owners_done(&st->owners);
+    pending_done(&st->pending);
+    while (st->pool) {
+        struct batch *b = st->pool;
+        st->pool = b->next;
+        batch_free(b);
+    }
+    if (st->lockfd >= 0)
+        (void)io_close(st->lockfd); /* drops the lock */
+    if (st->dirfd >= 0)
+        (void)io_close(st->dirfd);
+    free(st);
+}
+
+int evs_open(const char *dir, const struct evs_options *options, struct evs_store **ret_st,
+             struct evs_error *err)
+{
+    struct evs_store *st = calloc(1, sizeof *st);
+    int r;
+
+    if (!st)
+        return evs_fail(err, EVS_NO_MEMORY, EVS_NOWHERE);
+    st->options = options ? *options : (struct evs_options){0};
+    set_defaults(&st->options);
+    st->dirfd = st->lockfd = -1;
+    st->commit = st->pool_lock = st->checkpoint_lock = st->trouble_lock =
+        (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
+    st->opened_us = clock_now_us();
+    pending_init(&st->pending);
+    r = open_parts(st, dir, err);
+    if (r < 0) {
+        keeper_stop(st);
+        log_abandon(st->lg);
+        free_parts(st);
+        return r;
+    }
+    *ret_st = st;
+    return 0;
+}
+
+/* ---- closing ---- */
+
+/* The last checkpoint: nobody else is there any more, so no child is needed. */
+static int final_checkpoint(struct evs_store *st, struct evs_error *err)
+{
+    evs_seq end = log_end(st->lg);
+    struct checkpoint_mark m = {.seq = end, .line_crc = end ? log_rec(st->lg, end)->crc : 0};
+    uint64_t bytes;
+    int r;
+
+    if (st->dirfd < 0 || st->options.read_only || log_read_only(st->lg) ||
+        end == st->checkpoint_seq)
+        return 0;
+    if ((r = log_sync(st->lg, end, err)) < 0 || (r = log_sync_idx(st->lg, err)) < 0)
+        return r;
+    r = checkpoint_write(st->dirfd, st->ix, &m, &bytes);
+    return r < 0 ? evs_fail_errno(err, r, CHECKPOINT_TMP) : checkpoint_adopt(st->dirfd, err);
+}
+
+int evs_close(struct evs_store *st, struct evs_error *err)
+{
+    if (!st)
+        return 0;
+    keeper_stop(st);
+    int r = final_checkpoint(st, err), e;
+    if (log_read_only(st->lg) && !st->options.read_only) {
+        log_abandon(st->lg); /* after an I/O error nothing may claim a clean end */
+        e = 0;
+    } else {
+        e = log_close(st->lg, r < 0 ? NULL : err);
+    }
+    free_parts(st);
+    return r < 0 ? r : e;
+}
+
+/* ---- the whole ---- */
+
+evs_seq evs_end(const struct evs_store *st)
+{
+    return log_end(st->lg);
+}
+
+evs_seq evs_durable(const struct evs_store *st)
+{
+    return log_durable(st->lg);
+}
+
+int evs_sync(struct evs_store *st, evs_seq seq, struct evs_error *err)
+{
+    struct evs_error why;
+    int r = log_sync(st->lg, MIN(seq, log_end(st->lg)), &why);
+
+    if (r < 0) {
+        ingest_trouble(st, &why);
+        if (err)
+            *err = why;
+    }
+    return r;
+}
+
+int evs_checkpoint(struct evs_store *st, struct evs_error *err)
+{
+    return keeper_checkpoint(st, err);
+}
+
+void evs_stats(struct evs_store *st, struct evs_stats *ret)
+{
+    evs_seq end = log_end(st->lg);
+    int64_t behind = atomic_load_explicit(&st->behind_us, memory_order_relaxed);
+
+    *ret = (struct evs_stats){
+        .events = end,
+        .entities = atomic_load_explicit(&st->ix->n_entities, memory_order_relaxed),
+        .types = index_type_count(st->ix),
+        .bytes = log_bytes(st->lg),
+        .segments = log_segments(st->lg),
+        .durable = log_durable(st->lg),
+        .appended = atomic_load_explicit(&st->appended, memory_order_relaxed),
+        .repeated = atomic_load_explicit(&st->repeated, memory_order_relaxed),
+        .rejected = reject_count(st->rejects),
+        .transactions = atomic_load_explicit(&st->transactions, memory_order_relaxed),
+        .syncs = log_sync_count(st->lg),
+        .batches = atomic_load_explicit(&st->batches, memory_order_relaxed),
+        .pending_bytes = pending_total(&st->pending),
+        .writers = atomic_load_explicit(&st->writers, memory_order_relaxed),
+        .opened_us = st->opened_us,
+        .clock_behind_us = behind,
+        .read_only = log_read_only(st->lg) || st->options.read_only,
+        .newest_us = end ? log_rec(st->lg, end)->recorded_us : 0};
+    ingest_lock(st);
+    index_memory(st->ix, &ret->index_bytes, &ret->names_bytes, &ret->id_bytes);
+    ingest_unlock(st);
+}
+
+int evs_health(struct evs_store *st, char *buf, size_t n)
+{
+    int64_t behind = atomic_load_explicit(&st->behind_us, memory_order_relaxed);
+    size_t used = 0;
+    char why[320] = "";
+
+    (void)pthread_mutex_lock(&st->trouble_lock);
+    if (st->trouble.why != EVS_OK_)
+        (void)evs_error_format(&st->trouble, why, sizeof why);
+    (void)pthread_mutex_unlock(&st->trouble_lock);
+    if (log_read_only(st->lg) && !st->options.read_only)
+        used += (size_t)snprintf(buf, n, "read-only until it is opened again: %s\n", why);
+    if (behind > 1000000 && used < n)
+        used += (size_t)snprintf(buf + used, n - used,
+                                 "the clock is %" PRId64 " s behind the newest event: "
+                                 "recorded repeats\n",
+                                 behind / 1000000);
+    if (used == 0)
+        (void)snprintf(buf, n, "ok\n");
+    return used > 0;
+}
+
+int evs_space(struct evs_store *st, uint64_t *ret_total, uint64_t *ret_free, struct evs_error *err)
+{
+    struct statvfs v;
+
+    if (st->dirfd < 0) {
+        long pages = sysconf(_SC_PHYS_PAGES), avail = sysconf(_SC_AVPHYS_PAGES),
+             size = sysconf(_SC_PAGESIZE);
+        *ret_total = (uint64_t)pages * (uint64_t)size;
+        *ret_free = (uint64_t)avail * (uint64_t)size;
+        return 0;
+    }
+    if (fstatvfs(st->dirfd, &v) < 0)
+        return evs_fail_errno(err, -errno, "statvfs");
+    *ret_total = v.f_blocks * v.f_frsize;
+    *ret_free = v.f_bavail * v.f_frsize;
+    return 0;
+}
+
+int evs_rejected(struct evs_store *st, bool all, uid_t uid, char **ret, size_t *ret_n,
+                 struct evs_error *err)
+{
+    return reject_text(st->rejects, all, uid, ret, ret_n, err);
+}
+
+/* ---- owners ---- */
+
+void evs_get_owner(struct evs_store *st, const struct evs_dir *d, struct evs_owner *ret,
+                   bool *ret_own)
+{
+    struct evs_owner own;
+
+    (void)owners_effective(&st->owners, d, ret);
+    if (ret_own)
+        *ret_own = owners_get(&st->owners, d, &own);
+}
+
+void evs_entity_owner(struct evs_store *st, evs_entity e, struct evs_owner *ret, bool *ret_own)
+{
+    char name[LIMIT_ENTITY_BYTES];
+    bool own = false;
+
+    if (ret_own)
+        *ret_own = false;
+    for (evs_entity at = e; at > EVS_ROOT; at = index_set(st->ix, at)->parent) {
+        own = atomic_load_explicit(&index_set(st->ix, at)->flags, memory_order_acquire) & SET_OWNED;
+        if (own) {
+            int n = index_entity_name(st->ix, at, name, sizeof name);
+            if (n > 0 &&
+                owners_get(&st->owners, &(struct evs_dir){EVS_DIR_ENTITY, name, (size_t)n}, ret)) {
+                if (ret_own)
+                    *ret_own = at == e;
+                return;
+            }
+        }
+    }
+    evs_get_owner(st, &(struct evs_dir){.kind = EVS_DIR_ENTITY}, ret,
+                  e == EVS_ROOT ? ret_own : NULL);
+}
+
+static int check_dir(const struct evs_dir *d, struct evs_error *err)
+{
+    struct slice name = {d->name, d->n};
+    char path[EVS_PATH_MAX];
+    int r;
+
+    if (d->n == 0)
+        return 0;
+    if (d->kind == EVS_DIR_TYPE)
+        return (r = event_check_type(name, EVS_NOWHERE, err)) < 0
+                   ? r
+                   : MIN(0, evs_encode_type(d->name, d->n, path, sizeof path, err));
+    return (r = event_check_entity(name, EVS_NOWHERE, err)) < 0
+               ? r
+               : MIN(0, evs_encode_entity(d->name, d->n, path, sizeof path, err));
+}
+
+int evs_set_owner(struct evs_store *st, const struct evs_dir *d, const struct evs_owner *o,
+                  struct evs_error *err)
+{
+    int r;
+
+    if (st->options.read_only)
+        return evs_fail(err, EVS_READ_ONLY, EVS_NOWHERE);
+    if ((r = check_dir(d, err)) < 0 || (r = meta_set_owner(st->meta, d, o, err)) < 0 ||
+        (r = owners_set(&st->owners, d, o, err)) < 0)
+        return r;
+    if (d->kind == EVS_DIR_ENTITY) {
+        ingest_lock(st);
+        mark_owned(st, (struct slice){d->name, d->n});
+        ingest_unlock(st);
+    }
+    return 0;
+}
+
+int evs_clear_owner(struct evs_store *st, const struct evs_dir *d, struct evs_error *err)
+{
+    struct evs_owner own;
+    struct slice id = {d->name, d->n};
+    int r;
+
+    if (st->options.read_only)
+        return evs_fail(err, EVS_READ_ONLY, EVS_NOWHERE);
+    entity_id e = d->kind == EVS_DIR_ENTITY && d->n
+                      ? index_find_entity(st->ix, id, index_entity_hash(id))
+                      : 0;
+    if ((e && atomic_load_explicit(&index_set(st->ix, e)->n, memory_order_acquire)) ||
+        owners_any_below(&st->owners, d))
+        return evs_fail(err, EVS_NOT_EMPTY, EVS_NOWHERE);
+    if (d->n == 0 || !owners_get(&st->owners, d, &own))
+        return evs_fail(err, EVS_NO_SUCH, EVS_NOWHERE);
+    if ((r = meta_clear_owner(st->meta, d, err)) < 0)
+        return r;
+    (void)owners_clear(&st->owners, d);
+    if (e)
+        (void)atomic_fetch_and_explicit(&index_set(st->ix, e)->flags, (uint8_t)~SET_OWNED,
+                                        memory_order_release);
+    return 0;
+}
+
+mode_t evs_border_mask(struct evs_store *st, const struct evs_dir *d)
+{
+    return owners_border_mask(&st->owners, d, st->ix);
+}

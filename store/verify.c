@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: MIT */
+/* verify: everything in a store's directory against its log; rebuild and import --exact. None of them is on
+ * the way of an append. */
+#include "checkpoint.h"
+#include "io.h"
+#include "limits.h"
+#include "meta.h"
+#include "recover.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#define MAX_FINDINGS 1000
+
+struct verify {
+    struct log *lg;
+    struct index *ix; /* made anew from the lines, as far as they are good */
+    evs_seq seen;     /* last line that was good */
+    uint32_t tx;      /* events that the transaction before it still expects */
+    bool gap;         /* a bad line was passed over: versions can't be told any more */
+    int found;
+    evs_report_fn *report;
+    void *arg;
+};
+
+static void find(struct verify *v, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+static void find(struct verify *v, const char *fmt, ...)
+{
+    char text[320];
+    va_list ap;
+
+    va_start(ap, fmt);
+    (void)vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    v->found++;
+    if (v->report)
+        v->report(v->arg, text);
+}
+
+static void find_at(struct verify *v, evs_seq seq, uint64_t offset, const char *what)
+{
+    char name[80];
+
+    log_segment_name(v->lg, seq, name, sizeof name);
+    find(v, "%s: byte %" PRIu64 ": event %" PRIu64 ": %s", name, offset, seq, what);
+}
+
+static bool rec_differs(const struct log_rec *a, const struct log_rec *b)
+{
+    return a->place != b->place || a->recorded_us != b->recorded_us || a->len != b->len ||
+           a->crc != b->crc;
+}
+
+static int verify_lines(void *arg, const struct log_walked *lines, size_t n) UNANALYSED;
+static int verify_lines(void *arg, const struct log_walked *lines, size_t n)
+{
+    struct verify *v = arg;
+
+    for (size_t i = 0; i < n && v->found < MAX_FINDINGS; i++) {
+        const struct log_walked *w = &lines[i];
+        const struct line *l = &w->line;
+        struct log_rec rec = {.place = log_place(w->offset, w->data),
+                              .recorded_us = l->recorded_us,
+                              .len = (uint32_t)w->raw.n,
+                              .crc = w->crc};
+        struct evs_error why;
+        if (v->tx && l->tx != v->tx - 1 && !v->gap)
+            find_at(v, l->seq, w->offset, "a transaction is not whole");
+        v->tx = l->tx;
+        if (rec_differs(&rec, log_rec(v->lg, l->seq)))
+            find_at(v, l->seq, w->offset, "its idx record differs: run 'evfs rebuild'");
+        if (!v->gap && ingest_restore(v->ix, v->lg, l, &rec, &why) < 0) {
+            find_at(v, l->seq, w->offset, why.detail[0] ? why.detail : evs_reason_text(why.why));
+            v->gap = true;
+        }
+        v->seen = l->seq;
+    }
+    return v->found < MAX_FINDINGS ? 0 : 1;
+}
+
+/* All lines; behind a bad one it goes on with the next that the idx can find. */
+static int verify_log(struct verify *v, struct evs_error *err)
+{
+    evs_seq end = log_end(v->lg), from = 1;
+
+    while (from <= end) {
+        struct evs_error why;
+        int r = log_walk(v->lg, from, verify_lines, v, &why);
+        if (r >= 0)
+            return 0;
+        if (why.why != EVS_DAMAGED) {
+            if (err)
+                *err = why;
+            return r;
+        }
+        evs_seq bad = MAX(v->seen + 1, from);
+        find(v, "%s: byte %" PRIu64 ": event %" PRIu64 ": %s", why.detail, why.pos, bad,
+             evs_reason_text(why.why));
+        v->gap = true;
+        from = bad + 1;
+        if (v->found >= MAX_FINDINGS) {
+            find(v, "more than %d findings: the rest is not looked at", MAX_FINDINGS);
+            return 0;
+        }
+    }
+    return 0;
+}
+
+static void verify_checkpoint(struct verify *v, int dirfd) UNANALYSED;
+static void verify_checkpoint(struct verify *v, int dirfd)
+{
+    struct checkpoint_mark m;
+    struct index *ix;
+    struct evs_error why;
+    uint64_t bytes;
+    char text[320];
+
+    if (index_new(&ix, &why) < 0) {
+        find(v, "%s: %s", CHECKPOINT_FILE, evs_error_format(&why, text, sizeof text));
+        return;
+    }
+    int r = checkpoint_read(dirfd, ix, &m, &bytes, &why);
+    if (r == -ENOENT) {
+        /* none yet: nothing is wrong with that */
+    } else if (r < 0) {
+        find(v, "%s: run 'evfs rebuild'", evs_error_format(&why, text, sizeof text));
+    } else if (m.seq > log_end(v->lg) || (m.seq && log_rec(v->lg, m.seq)->crc != m.line_crc)) {
+        find(v, "%s: belongs to another log: run 'evfs rebuild'", CHECKPOINT_FILE);
+    } else {
+        v->found += index_check(ix, v->lg, v->report, v->arg);
+    }
+    index_free(ix);
+}
+
+int evs_verify(const char *dir, evs_report_fn *report, void *arg, struct evs_error *err)
+{
+    struct verify v = {.report = report, .arg = arg};
+    struct meta *meta = NULL;
+    AUTO_CLOSE int dirfd = io_open(AT_FDCWD, dir, O_RDONLY | O_DIRECTORY, 0);
+    int r;
+
+    if (dirfd < 0)
+        return evs_fail_errno(err, dirfd, dir);
+    AUTO_CLOSE int lock = io_open(dirfd, "lock", O_RDONLY, 0);
+    if (lock >= 0 && io_lock(lock, true) < 0)
+        return evs_fail_at(err, EVS_IN_USE, EVS_NOWHERE, "%s", dir);
+    const struct log_options lo = {.segment_bytes = DEFAULT_SEGMENT_BYTES, .read_only = true};
+    if ((r = index_new(&v.ix, err)) < 0 || (r = log_open(dirfd, &lo, &v.lg, err)) < 0)
+        goto out;
+    if ((r = verify_log(&v, err)) < 0)
+        goto out;
+    if (!v.gap) {
+        v.found += index_check(v.ix, v.lg, report, arg);
+        verify_checkpoint(&v, dirfd);
+    }
+    if ((r = meta_open(dir, true, &meta, err)) < 0 || (r = meta_verify(meta, report, arg, err)) < 0)
+        goto out;
+    r = v.found + r;
+out:
+    meta_close(meta);
+    log_abandon(v.lg);
+    index_free(v.ix);
+    return r;
+}
+
+int evs_rebuild(const char *dir, evs_report_fn *report, void *arg, struct evs_error *err)
+{
+    const struct evs_options o = {.must_exist = true};
+    struct evs_store *st;
+    char text[160];
+    int r;
+
+    /* Opening without a checkpoint replays every line, puts each idx record right, and closing writes the
+     * checkpoint. The headers of the idx stay: they say up to where the log is durable. */
+    AUTO_CLOSE int dirfd = io_open(AT_FDCWD, dir, O_RDONLY | O_DIRECTORY, 0);
+    if (dirfd < 0)
+        return evs_fail_errno(err, dirfd, dir);
+    AUTO_CLOSE int lock = io_open(dirfd, "lock", O_RDONLY, 0);
+    if (lock >= 0 && io_lock(lock, false) < 0)
+        return evs_fail_at(err, EVS_IN_USE, EVS_NOWHERE, "%s", dir);
+    r = io_unlink(dirfd, CHECKPOINT_FILE);
+    if (r < 0 && r != -ENOENT)
+        return evs_fail_errno(err, r, CHECKPOINT_FILE);
+    if (lock >= 0) {
+        (void)io_close(lock); /* evs_open() takes it */
+        lock = -1;
+    }
+    if ((r = evs_open(dir, &o, &st, err)) < 0)
+        return r;
+    (void)snprintf(text, sizeof text, "%" PRIu64 " events of %u entities and %u types",
+                   log_end(st->lg), atomic_load_explicit(&st->ix->n_entities, memory_order_relaxed),
+                   index_type_count(st->ix));
+    if (report)
+        report(arg, text);
+    return evs_close(st, err);
+}
+
+/* ---- import --exact ---- */
+
+static int import_line(struct evs_store *st, struct slice raw, struct evs_error *err) NEEDS_COMMIT;
+static int import_line(struct evs_store *st, struct slice raw, struct evs_error *err)
+{
+    struct line l;
+    uint32_t data, crc;
+    int r;
+
+    if (line_parse(raw.p, raw.n, &l, &data, &crc) < 0)
+        return evs_fail_at(err, EVS_DAMAGED, EVS_NOWHERE,
+                           "not a line of a store, or its checksum differs");
+    if (l.seq != log_end(st->lg) + 1)
+        return evs_fail_at(err, EVS_BAD_FIELD, EVS_NOWHERE, "seq is %" PRIu64 ", not %" PRIu64,
+                           l.seq, log_end(st->lg) + 1);
+    if (l.recorded_us < st->recorded_us)
+        return evs_fail_at(err, EVS_BAD_FIELD, EVS_NOWHERE, "recorded goes back");
+    if ((r = log_reserve(st->lg, raw.n, 1, err)) < 0)
+        return r;
+    struct log_rec rec = {.place = log_place(log_tail(st->lg), data),
+                          .recorded_us = l.recorded_us,
+                          .len = (uint32_t)raw.n,
+                          .crc = crc};
+    if ((r = ingest_restore(st->ix, st->lg, &l, &rec, err)) < 0)
+        return r;
+    if ((r = log_append(st->lg, raw.p, raw.n, &rec, 1, err)) < 0) {
+        log_set_read_only(st->lg); /* the index has the event already */
+        return r;
+    }
+    log_publish(st->lg);
+    st->recorded_us = l.recorded_us;
+    return 0;
+}
+
+ssize_t evs_import_exact(struct evs_store *st, const void *lines, size_t n, struct evs_error *err)
+{
+    const char *p = lines;
+    size_t at = 0;
+    int r = 0;
+
+    ingest_lock(st);
+    while (at < n && r == 0) {
+        const char *lf = memchr(p + at, '\n', n - at);
+        if (!lf)
+            break;
+        size_t len = (size_t)(lf - (p + at)) + 1;
+        r = import_line(st, (struct slice){p + at, len}, err);
+        if (r == 0)
+            at += len;
+    }
+    ingest_unlock(st);
+    if (r < 0 && err && err->pos == EVS_NOWHERE)
+        err->pos = at;
+    return at ? (ssize_t)at : r;
+}
