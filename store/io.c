@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* io: the only place of the store that talks to the file system.
  *
- * (1) A call is counted by the fault hook before it is made; a call that is made to fail does nothing,
- *     except that a write may write half, and a close closes: the descriptor is gone in any case.
+ * (1) A call is counted by the fault hook before it is made; a call that is made to fail does
+ *     nothing, except that a write may write half, and a close closes: the descriptor is gone in
+ *     any case.
  * (2) Without a fault the hook costs one relaxed load.
- * (3) SIGBUS: one handler for the process, installed when first needed and never taken away. Whether a
- *     fault is ours is decided by the thread that has it: its guard points to the innermost
- *     io_guarded(). A fault of anybody else goes to the handler that was there before. */
+ * (3) SIGBUS: one handler for the process, installed when first needed and never taken away.
+ *     Whether a fault is ours is decided by the thread that has it: its guard points to the
+ *     innermost io_guarded(). A fault of anybody else goes to the handler that was there before. */
 #include "io.h"
 
 #include <dirent.h>
@@ -222,37 +223,47 @@ int io_list(int dirfd, const char *path, int (*fn)(void *arg, const char *name),
 
 /* ---- mappings ---- */
 
-int io_map(int fd, size_t n, const char **ret)
+static int map_any(int fd, size_t n, int prot, int flags, char **ret)
 {
     int r = fault_now();
 
     if (r < 0)
         return r;
-    void *p = mmap(NULL, n, PROT_READ, MAP_SHARED, fd, 0);
+    void *p = mmap(NULL, n, prot, flags, fd, 0);
     if (p == MAP_FAILED)
         return -errno;
     *ret = p;
     return 0;
+}
+
+int io_map(int fd, size_t n, const char **ret)
+{
+    char *p = NULL;
+    int r = map_any(fd, n, PROT_READ, MAP_SHARED, &p);
+
+    if (r == 0)
+        *ret = p;
+    return r;
+}
+
+int io_map_write(int fd, size_t n, char **ret)
+{
+    return map_any(fd, n, PROT_READ | PROT_WRITE, MAP_SHARED, ret);
+}
+
+int io_map_memory(size_t n, char **ret)
+{
+    int r =
+        map_any(-1, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, ret);
+
+    if (r == 0)
+        (void)madvise(*ret, n, MADV_HUGEPAGE); /* a kernel without them gives small pages */
+    return r;
 }
 
 int io_unmap(const void *p, size_t n)
 {
     return munmap((void *)(uintptr_t)p, n) < 0 ? -errno : 0;
-}
-
-int io_map_memory(size_t n, char **ret)
-{
-    int r = fault_now();
-
-    if (r < 0)
-        return r;
-    void *p =
-        mmap(NULL, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (p == MAP_FAILED)
-        return -errno;
-    (void)madvise(p, n, MADV_HUGEPAGE); /* a kernel without them gives small pages */
-    *ret = p;
-    return 0;
 }
 
 /* ---- SIGBUS ---- */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* io: every file-system call of the store, so that tests can make the nth one fail. Each returns 0 or a
- * count, or a negative errno; EINTR and short counts are dealt with here. Opens are O_CLOEXEC. */
+/* io: every file-system call of the store, so that tests can make the nth one fail. Each returns 0
+ * or a count, or a negative errno; EINTR and short counts are dealt with here. Opens are
+ * O_CLOEXEC. */
 #ifndef STORE_IO_H
 #define STORE_IO_H
 
@@ -24,26 +25,29 @@ int io_mkdir(int dirfd, const char *path, mode_t mode);
 int io_stat(int fd, struct stat *ret);
 int io_lock(int fd, bool shared); /* flock, non-blocking; -EWOULDBLOCK */
 
-/* Map n bytes of fd from 0, readable, shared: may reach beyond the end of the file (reserved address space
- * for what will be appended). */
+/* Map n bytes of fd from 0, readable, shared: may reach beyond the end of the file (reserved
+ * address space for what will be appended). */
 int io_map(int fd, size_t n, const char **ret);
+/* The same, writable, within the file: what is stored is in the file. Store inside io_guarded(),
+ * too: a full disk is a SIGBUS. */
+int io_map_write(int fd, size_t n, char **ret);
 int io_unmap(const void *p, size_t n);
 /* Zeroed memory in huge pages, taken from the system only as it is touched. Freed by io_unmap(). */
 int io_map_memory(size_t n, char **ret);
 
-/* Call fn with the name of each entry of directory path but "." and "..", in any order; fn may unlink it. A
- * result other than 0 stops and is returned. */
+/* Call fn with the name of each entry of directory path but "." and "..", in any order; fn may
+ * unlink it. A result other than 0 stops and is returned. */
 int io_list(int dirfd, const char *path, int (*fn)(void *arg, const char *name), void *arg);
 
-/* Run fn(arg), which reads mapped bytes: a SIGBUS (the disk could not deliver the page, the file was
- * truncated under us) makes it return -EIO instead of killing the process. fn must hold no lock and own
- * nothing. Nests. Returns fn's result. */
+/* Run fn(arg), which reads mapped bytes: a SIGBUS (the disk could not deliver the page, the file
+ * was truncated under us) makes it return -EIO instead of killing the process. fn must hold no lock
+ * and own nothing. Nests. Returns fn's result. */
 int io_guarded(int (*fn)(void *arg), void *arg);
 
-/* Fault injection, for tests/fault: fail the nth call from now (1 is the next) with errno code (0: EIO); kill:
- * _exit(IO_FAULT_EXIT) instead; short_write: write half before that; forever: every later call as well. n 0:
- * off, nothing is counted; n UINT64_MAX: only count. Returns calls since the last set. Not while other
- * threads are in a call. */
+/* Fault injection, for tests/fault: fail the nth call from now (1 is the next) with errno code (0:
+ * EIO); kill: _exit(IO_FAULT_EXIT) instead; short_write: write half before that; forever: every
+ * later call as well. n 0: off, nothing is counted; n UINT64_MAX: only count. Returns calls since
+ * the last set. Not while other threads are in a call. */
 #define IO_FAULT_EXIT 86
 struct io_fault {
     uint64_t n;

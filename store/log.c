@@ -2,23 +2,24 @@
 /* log: segments one behind another, and who may see and trust how much of them.
  *
  * (1) seqs are gapless over segments: a segment's first seq is the end of the one before, plus one.
- * (2) end: what readers see. The newest segment's visible word is the only truth of it; all older segments
- *     are visible whole, since a roll begins when nothing is appended that isn't published.
+ * (2) end: what readers see. The newest segment's visible word is the only truth of it; all older
+ *     segments are visible whole, since a roll begins when nothing is appended that isn't
+ *     published.
  * (3) durable <= end: what an fdatasync has covered. Only the syncer stores it, after that call.
- * (4) At most the last two segments are unsealed: a roll that would make three first syncs, which seals.
+ * (4) At most the last two segments are unsealed: a roll that would make three first syncs, which
+ *     seals.
  * (5) read_only is never cleared. A failed sync is remembered, and given to all who ask for more.
  *
- * Readers take no lock. They load count (acquire: the pointers below it and what they point to are there;
- * pairs with add_segment()), then the segment's visible word (acquire; pairs with segment_show()). A stale
- * count shows an end that was true a moment ago. Segments and mappings live until the log is freed.
- *
- * Syncing: one leader at a time works on the segments without any lock, whoever comes meanwhile waits; if the
- * leader's pass doesn't cover a waiter's seq, it, or another waiter, leads the next pass, which covers all
- * that was published until then. The leader needs no commit lock, so a roll may wait for it under commit. */
+ * Readers take no lock. They load count (acquire: the pointers below it and what they point to are
+ * there; pairs with add_segment()), then the segment's visible word (acquire; pairs with
+ * segment_show()). A stale count shows an end that was true a moment ago. Segments and mappings
+ * live until the log is freed.
+ * */
+#include "log_state.h"
+
 #include "io.h"
 #include "limits.h"
 #include "resume.h"
-#include "segment.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -27,29 +28,9 @@
 #include <pthread.h>
 #include <stdio.h>
 
-/* Room for segment pointers: address space, not memory. Enough for LIMIT_EVENTS in the smallest segments. */
+/* Room for segment pointers: address space, not memory. Enough for LIMIT_EVENTS in the smallest
+ * segments. */
 #define SEGMENTS_MAX ((size_t)1 << 25)
-
-struct log {
-    struct log_options o; /* const after open, as is dirfd */
-    int dirfd;            /* owned: the directory "log"; -1 in memory */
-    struct segment **s;   /* reserved for SEGMENTS_MAX, mapped; entries const once below count */
-    _Atomic size_t count; /* stored under commit */
-    _Atomic bool read_only;
-    struct segment *current UNDER_COMMIT; /* s[count - 1] */
-    int fix_fd UNDER_COMMIT; /* idx of a sealed segment while its recs are being fixed; or -1 */
-    const struct segment *fixing UNDER_COMMIT; /* that segment */
-
-    _Atomic bool dir_dirty;   /* a file was made since the directory was synced */
-    _Atomic size_t sealed;    /* so many segments at the front are; stored by the leader */
-    _Atomic uint64_t durable; /* stored by the leader */
-    _Atomic uint64_t syncs;
-    pthread_mutex_t sync_lock;
-    pthread_cond_t sync_done;
-    bool syncing;     /* under sync_lock: there is a leader */
-    bool sync_failed; /* under sync_lock: for good, sync_error says why */
-    struct evs_error sync_error;
-};
 
 /* ---- segments ---- */
 
@@ -64,15 +45,11 @@ static UNANALYSED void add_segment(struct log *lg, struct segment *s)
     atomic_store_explicit(&lg->count, n + 1, memory_order_release);
 }
 
-static size_t segment_count(const struct log *lg)
-{
-    return atomic_load_explicit(&lg->count, memory_order_acquire);
-}
-
-/* The last segment of the first n for which first (by_pos: before) is at most key; s[0] begins at 1 (0). */
+/* The last segment of the first n for which first (by_pos: before) is at most key; s[0] begins at 1
+ * (0). */
 static struct segment *find_segment(const struct log *lg, uint64_t key, bool by_pos)
 {
-    size_t low = 0, n = segment_count(lg);
+    size_t low = 0, n = log_count(lg);
     struct segment *last = lg->s[n - 1];
 
     if (LIKELY((by_pos ? last->before : last->first) <= key))
@@ -93,7 +70,7 @@ static int create_segment(struct log *lg, evs_seq first, struct segment_mark roo
     struct segment *s;
     bool left = false;
 
-    if (segment_count(lg) == SEGMENTS_MAX)
+    if (log_count(lg) == SEGMENTS_MAX)
         return evs_fail(err, EVS_TOO_MANY, EVS_NOWHERE);
     int r = segment_create(lg->dirfd, first, room, &s, &left, err);
     if (left) /* half a segment, which the next one of this name would meet */
@@ -133,7 +110,7 @@ static UNANALYSED int log_new(const struct log_options *o, struct log **ret, str
     if (!lg)
         return evs_fail(err, EVS_NO_MEMORY, EVS_NOWHERE);
     lg->o = *o;
-    lg->dirfd = lg->fix_fd = -1;
+    lg->dirfd = -1;
     r = io_map_memory(SEGMENTS_MAX * sizeof(struct segment *), &room);
     if (r < 0) {
         free(lg);
@@ -160,11 +137,11 @@ static int load_segments(struct log *lg, struct evs_error *err)
     size_t sealed = full ? all.n : all.n > 0 ? all.n - 1 : 0;
     atomic_store_explicit(&lg->sealed, sealed, memory_order_relaxed);
     resume_free(&all);
-    if (segment_count(lg) == 0 && lg->o.read_only) {
+    if (log_count(lg) == 0 && lg->o.read_only) {
         lg->dirfd = -1; /* nothing there: an empty log in memory, which nobody appends to */
         return create_segment(lg, 1, (struct segment_mark){1, 1}, err);
     }
-    return segment_count(lg) == 0 || full ? create_segment(lg, log_end(lg) + 1, room, err) : 0;
+    return log_count(lg) == 0 || full ? create_segment(lg, log_end(lg) + 1, room, err) : 0;
 }
 
 int log_open(int dirfd, const struct log_options *o, struct log **ret, struct evs_error *err)
@@ -192,11 +169,9 @@ UNANALYSED void log_abandon(struct log *lg)
 {
     if (!lg)
         return;
-    for (size_t i = 0; i < segment_count(lg); i++)
+    for (size_t i = 0; i < log_count(lg); i++)
         segment_close(lg->s[i]);
     (void)io_unmap(lg->s, SEGMENTS_MAX * sizeof(struct segment *)); /* no error but ours */
-    if (lg->fix_fd >= 0)
-        (void)io_close(lg->fix_fd); /* synced, or given up */
     if (lg->dirfd >= 0)
         (void)io_close(lg->dirfd);
     (void)pthread_cond_destroy(&lg->sync_done);
@@ -204,144 +179,13 @@ UNANALYSED void log_abandon(struct log *lg)
     free(lg);
 }
 
-/* ---- syncing ---- */
-
-/* A sealed segment's recs were fixed: nobody else would sync them again. */
 static int fix_done(struct log *lg, struct evs_error *err) NEEDS_COMMIT;
 static int fix_done(struct log *lg, struct evs_error *err)
 {
-    int r = lg->fix_fd < 0 ? 0 : io_datasync(lg->fix_fd);
+    struct segment *s = lg->fixing;
 
-    if (lg->fix_fd >= 0)
-        (void)io_close(lg->fix_fd); /* synced, or failed already */
-    lg->fix_fd = -1;
-    return r < 0 ? evs_fail_errno(err, r, "log: idx") : 0;
-}
-
-static int sync_dir(struct log *lg, struct evs_error *err)
-{
-    /* Cleared first: what is made from here on sets it again. */
-    if (!atomic_exchange_explicit(&lg->dir_dirty, false, memory_order_relaxed))
-        return 0;
-    int r = io_sync(lg->dirfd);
-    return r < 0 ? evs_fail_errno(err, r, "log") : 0;
-}
-
-/* One pass over all that is not sealed, by the leader. In order, so that a header that calls lines durable
- * also speaks for the segments before. */
-static int sync_pass(struct log *lg, struct evs_error *err)
-{
-    size_t n = segment_count(lg);
-    int r = 0;
-
-    for (size_t i = atomic_load_explicit(&lg->sealed, memory_order_relaxed); r == 0 && i < n; i++) {
-        struct segment *s = lg->s[i];
-        struct segment_mark to = segment_visible(s);
-        bool called = false;
-        r = sync_dir(lg, err);
-        if (r == 0)
-            r = segment_sync(s, to, &called, err);
-        if (r < 0)
-            break;
-        atomic_fetch_add_explicit(&lg->syncs, called, memory_order_relaxed);
-        /* Release: pairs with log_durable(); who sees it may act on the outside world. */
-        atomic_store_explicit(&lg->durable, s->first + to.n - 1, memory_order_release);
-        if (i + 1 == n) {
-            r = called ? segment_note(s, err) : 0;
-        } else {
-            r = segment_seal(s, err);
-            if (r == 0)
-                atomic_store_explicit(&lg->sealed, i + 1, memory_order_release);
-        }
-    }
-    return r;
-}
-
-/* The recs of what sync_pass() has left unsealed. */
-static int idx_pass(struct log *lg, struct evs_error *err)
-{
-    size_t n = segment_count(lg);
-    int r = 0;
-
-    for (size_t i = atomic_load_explicit(&lg->sealed, memory_order_relaxed); r == 0 && i < n; i++)
-        r = segment_sync_idx(lg->s[i], err);
-    return r;
-}
-
-static int close_pass(struct log *lg, struct evs_error *err)
-{
-    int r = sync_pass(lg, err);
-
-    /* Read-only: perhaps more stands in the file than ever was published. */
-    return r == 0 && !log_read_only(lg) ? segment_clean(lg->s[segment_count(lg) - 1], err) : r;
-}
-
-/* Run a pass as the leader, with sync_lock held and nobody leading. */
-static void lead(struct log *lg, int (*pass)(struct log *lg, struct evs_error *err))
-{
-    struct evs_error err;
-
-    lg->syncing = true;
-    (void)pthread_mutex_unlock(&lg->sync_lock);
-    int r = pass(lg, &err);
-    (void)pthread_mutex_lock(&lg->sync_lock);
-    lg->syncing = false;
-    if (r < 0) {
-        lg->sync_failed = true;
-        lg->sync_error = err;
-        log_set_read_only(lg);
-    }
-    (void)pthread_cond_broadcast(&lg->sync_done);
-}
-
-static int sync_result(const struct log *lg, struct evs_error *err)
-{
-    if (!lg->sync_failed)
-        return 0;
-    if (err)
-        *err = lg->sync_error;
-    return -lg->sync_error.code;
-}
-
-int log_sync(struct log *lg, evs_seq seq, struct evs_error *err)
-{
-    int r = 0;
-
-    seq = MIN(seq, log_end(lg));
-    if (log_durable(lg) >= seq)
-        return 0;
-    (void)pthread_mutex_lock(&lg->sync_lock);
-    while (log_durable(lg) < seq && !lg->sync_failed) {
-        if (lg->syncing)
-            (void)pthread_cond_wait(&lg->sync_done, &lg->sync_lock);
-        else
-            lead(lg, sync_pass);
-    }
-    if (log_durable(lg) < seq)
-        r = sync_result(lg, err);
-    (void)pthread_mutex_unlock(&lg->sync_lock);
-    return r;
-}
-
-/* A pass that must run, whatever is durable. */
-static int run_pass(struct log *lg, int (*pass)(struct log *lg, struct evs_error *err),
-                    struct evs_error *err)
-{
-    if (lg->dirfd < 0 || lg->o.read_only)
-        return 0;
-    (void)pthread_mutex_lock(&lg->sync_lock);
-    while (lg->syncing)
-        (void)pthread_cond_wait(&lg->sync_done, &lg->sync_lock);
-    if (!lg->sync_failed)
-        lead(lg, pass);
-    int r = sync_result(lg, err);
-    (void)pthread_mutex_unlock(&lg->sync_lock);
-    return r;
-}
-
-int log_sync_idx(struct log *lg, struct evs_error *err)
-{
-    return run_pass(lg, idx_pass, err);
+    lg->fixing = NULL;
+    return s ? segment_fix_done(s, err) : 0;
 }
 
 UNANALYSED int log_close(struct log *lg, struct evs_error *err)
@@ -349,10 +193,11 @@ UNANALYSED int log_close(struct log *lg, struct evs_error *err)
     if (!lg)
         return 0;
     int r = fix_done(lg, err);
-    /* If an append could not be cut back, try again: what was refused should not be there after the next open. */
+    /* If an append could not be cut back, try again: what was refused should not be there after the
+     * next open. */
     if (log_read_only(lg) && !lg->o.read_only)
         (void)segment_cut(lg->current, segment_visible(lg->current), NULL); /* as good as it gets */
-    int q = run_pass(lg, close_pass, r < 0 ? NULL : err);
+    int q = sync_close(lg, r < 0 ? NULL : err);
     log_abandon(lg);
     return r < 0 ? r : q;
 }
@@ -367,8 +212,8 @@ static int roll(struct log *lg, struct segment_mark room, struct evs_error *err)
     int r = 0;
 
     assert(segment_visible(lg->current).n == lg->current->tail.n);
-    if (segment_count(lg) - sealed >= 2) /* (4); waits for a leader, who may do it already */
-        r = run_pass(lg, sync_pass, err);
+    if (log_count(lg) - sealed >= 2) /* (4); waits for a leader, who may do it already */
+        r = sync_now(lg, err);
     return r < 0 ? r : create_segment(lg, log_end(lg) + 1, room, err);
 }
 
@@ -385,6 +230,11 @@ int log_reserve(struct log *lg, size_t n_bytes, uint32_t n_lines, struct evs_err
 
     if (log_read_only(lg))
         return evs_fail(err, EVS_READ_ONLY, EVS_NOWHERE);
+    if (UNLIKELY(lg->fixing)) {
+        int r = fix_done(lg, err);
+        if (r < 0)
+            return r;
+    }
     if (LIKELY(fits(s, n_bytes, n_lines)))
         return 0;
     if (n_bytes >> SEGMENT_BYTES_BITS || n_lines >> SEGMENT_LINES_BITS)
@@ -392,7 +242,8 @@ int log_reserve(struct log *lg, size_t n_bytes, uint32_t n_lines, struct evs_err
     room = (struct segment_mark){MAX(room.bytes, n_bytes), MAX(room.n, n_lines)};
     if (s->tail.n > 0)
         return roll(lg, room, err);
-    /* It is empty, and its name would be the new one's: nobody reads it, so it can be mapped anew. */
+    /* It is empty, and its name would be the new one's: nobody reads it, so it can be mapped
+     * anew. */
     int r = segment_map_lines(s, room.bytes, err);
     return r < 0 ? r : segment_map_recs(s, 0, room.n, err);
 }
@@ -433,58 +284,25 @@ void log_publish(struct log *lg)
     segment_show(lg->current);
 }
 
-static int open_fix(struct log *lg, const struct segment *s, struct evs_error *err) NEEDS_COMMIT;
-static int open_fix(struct log *lg, const struct segment *s, struct evs_error *err)
-{
-    char name[SEGMENT_NAME_BYTES];
-
-    if (lg->fix_fd >= 0 && lg->fixing == s)
-        return 0;
-    int r = fix_done(lg, err);
-    if (r < 0)
-        return r;
-    segment_name(s->first, ".idx", name);
-    r = io_open(lg->dirfd, name, O_RDWR, 0);
-    if (r < 0)
-        return evs_fail_errno(err, r, name);
-    lg->fix_fd = r;
-    lg->fixing = s;
-    return 0;
-}
-
 int log_fix_rec(struct log *lg, evs_seq seq, const struct log_rec *rec, struct evs_error *err)
 {
     struct segment *s = find_segment(lg, seq, false);
-    uint64_t n = seq - s->first;
-    int r;
 
-    assert(seq >= s->first && n < s->tail.n);
-    if (!segment_rec_differs(s, n, rec))
-        return 0;
-    if (s->read_only && !s->own_recs) {
-        r = segment_own_recs(s, s->tail.n, err);
+    assert(seq - s->first < s->tail.n);
+    if (lg->fixing != s) {
+        int r = fix_done(lg, err);
         if (r < 0)
             return r;
+        lg->fixing = s;
     }
-    if (s->own_recs) {
-        memcpy(s->own_recs + n * sizeof *rec, rec, sizeof *rec);
-        return 0;
-    }
-    if (s->idx_fd < 0) {
-        r = open_fix(lg, s, err);
-        if (r < 0)
-            return r;
-    }
-    r = io_write_all(s->idx_fd < 0 ? lg->fix_fd : s->idx_fd, rec, sizeof *rec,
-                     SEGMENT_HEADER_BYTES + n * sizeof *rec);
-    return r < 0 ? evs_fail_errno(err, r, "log: idx") : 0;
+    return segment_fix(s, seq - s->first, rec, err);
 }
 
 /* ---- any thread, no lock ---- */
 
 evs_seq log_end(const struct log *lg)
 {
-    size_t n = segment_count(lg);
+    size_t n = log_count(lg);
 
     return n > 0 ? lg->s[n - 1]->first + segment_visible(lg->s[n - 1]).n - 1 : 0;
 }
@@ -496,7 +314,7 @@ evs_seq log_durable(const struct log *lg)
 
 uint64_t log_bytes(const struct log *lg)
 {
-    const struct segment *s = lg->s[segment_count(lg) - 1];
+    const struct segment *s = lg->s[log_count(lg) - 1];
 
     return s->before + segment_visible(s).bytes;
 }
@@ -513,7 +331,7 @@ void log_set_read_only(struct log *lg)
 
 uint64_t log_segments(const struct log *lg)
 {
-    return segment_count(lg);
+    return log_count(lg);
 }
 
 const struct log_rec *log_rec(const struct log *lg, evs_seq seq)
@@ -572,9 +390,4 @@ int log_span_at(const struct log *lg, uint64_t pos, struct log_span *ret)
 void log_segment_name(const struct log *lg, evs_seq seq, char *buf, size_t n)
 {
     (void)snprintf(buf, n, "log/%020" PRIu64 ".jsonl", find_segment(lg, seq, false)->first);
-}
-
-uint64_t log_sync_count(const struct log *lg)
-{
-    return atomic_load_explicit(&lg->syncs, memory_order_relaxed);
 }

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* log: the lines of a store, in segments, and the idx: a fixed-size record for each line. Appends whole
- * batches, rolls, syncs, recovers. Knows lines (line.h) but neither names nor index. In memory
- * (":memory:") the same functions work on anonymous memory.
+/* log: the lines of a store, in segments, and the idx: a fixed-size record for each line. Appends
+ * whole batches, rolls, syncs, recovers. Knows lines (line.h) but neither names nor index. In
+ * memory (":memory:") the same functions work on anonymous memory.
  *
- * docs/format.md, "Segments" has the bytes. Roughly: log/FIRSTSEQ(20 digits).jsonl holds lines only;
- * FIRSTSEQ.idx holds a header of 4096 bytes (magic, format version, first seq, durable end, flags sealed and
- * clean, the sealed size, a CRC over these) and then one struct log_rec a line. */
+ * docs/format.md, "Segments" has the bytes. Roughly: log/FIRSTSEQ(20 digits).jsonl holds lines
+ * only; FIRSTSEQ.idx holds a header of 4096 bytes (magic, format version, first seq, durable end,
+ * flags sealed and clean, the sealed size, a CRC over these) and then one struct log_rec a line. */
 #ifndef STORE_LOG_H
 #define STORE_LOG_H
 
@@ -20,8 +20,7 @@ struct log;
 
 /* On disk and in memory, little endian. */
 struct log_rec {
-    uint64_t
-        place; /* low 40 bits: offset of the line in its segment; high 24: offset of data in the line */
+    uint64_t place; /* low 40 bits: the line's offset in its segment; high 24: of data in it */
     int64_t recorded_us;
     uint32_t len; /* of the line, LF included */
     uint32_t crc;
@@ -50,10 +49,11 @@ struct log_options {
     bool read_only;    /* changes no byte: what follows the last whole line is only ignored */
 };
 
-/* Open the log below dirfd (borrowed for the log's life; the directory "log" is made if need be). Finds the
- * end: reads and checks the lines behind the durable end of the first unsealed segment; cuts a torn tail and
- * an unfinished transaction; after an end that was not clean copies what lies behind the durable end into
- * a new segment, synced. Afterwards end, durable and published are the same. DAMAGED: segment and byte. */
+/* Open the log below dirfd (borrowed for the log's life; the directory "log" is made if need be).
+ * Finds the end: reads and checks the lines behind the durable end of the first unsealed segment;
+ * cuts a torn tail and an unfinished transaction; after an end that was not clean copies what lies
+ * behind the durable end into a new segment, synced. Afterwards end, durable and published are the
+ * same. DAMAGED: segment and byte. */
 int log_open(int dirfd, const struct log_options *o, struct log **ret, struct evs_error *err);
 
 /* Clean end: everything synced, headers say clean. Frees, also on failure. NULL is fine. */
@@ -63,25 +63,25 @@ void log_abandon(struct log *lg);
 
 /* ---- appending: under the commit lock ---- */
 
-/* Make room for n_lines lines of n_bytes together in one segment: rolls to a new one if they do not fit
- * (a batch larger than a segment gets one of its own). Call once before log_append of a batch, when all
- * appended before is published or cut: a roll ends what log_cut() could take back. On failure nothing has
- * changed, but for READ_ONLY where a sync failed. */
+/* Make room for n_lines lines of n_bytes together in one segment: rolls to a new one if they do not
+ * fit (a batch larger than a segment gets one of its own). Call once before log_append of a batch,
+ * when all appended before is published or cut: a roll ends what log_cut() could take back. On
+ * failure nothing has changed, but for READ_ONLY where a sync failed. */
 int log_reserve(struct log *lg, size_t n_bytes, uint32_t n_lines, struct evs_error *err)
     NEEDS_COMMIT;
 /* Where the next line will begin: recs' offsets count from here. */
 uint64_t log_tail(const struct log *lg) NEEDS_COMMIT;
-/* Append n_lines lines (n_bytes, each with its LF) and their recs, all or nothing: on failure both files
- * are cut back; DISK_FULL leaves the log usable, any other failure makes it read-only. Not yet visible.
- * With several pieces of one transaction, log_cut() takes back earlier pieces. */
+/* Append n_lines lines (n_bytes, each with its LF) and their recs, all or nothing: on failure both
+ * files are cut back; DISK_FULL leaves the log usable, any other failure makes it read-only. Not
+ * yet visible. With several pieces of one transaction, log_cut() takes back earlier pieces. */
 int log_append(struct log *lg, const char *lines, size_t n_bytes, const struct log_rec *recs,
                uint32_t n_lines, struct evs_error *err) NEEDS_COMMIT;
 /* Take back everything appended since the last log_publish(). */
 int log_cut(struct log *lg, struct evs_error *err) NEEDS_COMMIT;
 /* Make all that was appended visible to readers: log_end() grows. Release. */
 void log_publish(struct log *lg) NEEDS_COMMIT;
-/* While recovering, before other threads read: put rec for seq where it differs from what the idx has; the
- * next log_rec() sees it. */
+/* While recovering, before other threads read: put rec for seq where it differs from what the idx
+ * has; the next log_rec() sees it. */
 int log_fix_rec(struct log *lg, evs_seq seq, const struct log_rec *rec, struct evs_error *err)
     NEEDS_COMMIT;
 
@@ -94,9 +94,9 @@ bool log_read_only(const struct log *lg);
 void log_set_read_only(struct log *lg); /* damage was found */
 uint64_t log_segments(const struct log *lg);
 
-/* The rec and the bytes of a line, 1 <= seq <= log_end(); they live as long as the log (mapped: read them
- * inside io_guarded()). rec's offset and length are clamped to the segment: a damaged idx gives other bytes,
- * never an address outside. */
+/* The rec and the bytes of a line, 1 <= seq <= log_end(); they live as long as the log (mapped:
+ * read them inside io_guarded()). rec's offset and length are clamped to the segment: a damaged idx
+ * gives other bytes, never an address outside. */
 const struct log_rec *log_rec(const struct log *lg, evs_seq seq);
 struct slice log_line(const struct log *lg, evs_seq seq);
 
@@ -115,29 +115,31 @@ int log_span_at(const struct log *lg, uint64_t pos, struct log_span *ret);
 /* "log/00000000000000000001.jsonl" of the segment that holds seq, for messages. */
 void log_segment_name(const struct log *lg, evs_seq seq, char *buf, size_t n);
 
-/* For replay: lines as they stand in the log, taken apart, without trusting the idx. The slices live as long
- * as the log; reading them again is reading mapped bytes (io_guarded()). */
+/* For replay: lines as they stand in the log, taken apart, without trusting the idx. The slices
+ * live as long as the log; reading them again is reading mapped bytes (io_guarded()). */
 struct log_walked {
     struct line line;   /* of line_parse(): CRC checked, names raw */
     struct slice raw;   /* with its LF */
     uint64_t offset;    /* in its segment: log_place(offset, data) */
     uint32_t data, crc; /* as in struct log_rec */
 };
-/* A run of 1 to LOG_WALK_LINES neighbours in one segment. Not 0 ends the walk and is its result. Called
- * outside of io_guarded(). */
+/* A run of 1 to LOG_WALK_LINES neighbours in one segment. Not 0 ends the walk and is its result.
+ * Called outside of io_guarded(). */
 #define LOG_WALK_LINES 128
 typedef int log_walk_fn(void *arg, const struct log_walked *lines, size_t n);
-/* Call fn for all lines with from <= seq <= log_end(), in order. Begins at from's place if its rec proves
- * right (the line there checks and is from), else looks for it from its segment's start. DAMAGED with
- * segment and byte at the first bad line, or one out of order; what fn was given before stays given. */
+/* Call fn for all lines with from <= seq <= log_end(), in order. Begins at from's place if its rec
+ * proves right (the line there checks and is from), else looks for it from its segment's start.
+ * DAMAGED with segment and byte at the first bad line, or one out of order; what fn was given
+ * before stays given. */
 int log_walk(const struct log *lg, evs_seq from, log_walk_fn *fn, void *arg, struct evs_error *err);
 
-/* Wait until all events up to seq are durable; whoever waits shares one fdatasync. Syncs the directory first
- * where a segment is new; stores the durable end in the idx header afterwards (not synced); seals what was
- * rolled away from. An error makes the log read-only for good. */
+/* Wait until all events up to seq are durable; whoever waits shares one fdatasync. Syncs the
+ * directory first where a segment is new; stores the durable end in the idx header afterwards (not
+ * synced); seals what was rolled away from. An error makes the log read-only for good. */
 int log_sync(struct log *lg, evs_seq seq, struct evs_error *err);
-/* Make the recs of all durable events durable as well, which log_sync() doesn't: before a checkpoint counts,
- * as after it nobody looks at these lines to fix their recs. Not under the commit lock. */
+/* Make the recs of all durable events durable as well, which log_sync() doesn't: before a
+ * checkpoint counts, as after it nobody looks at these lines to fix their recs. Not under the
+ * commit lock. */
 int log_sync_idx(struct log *lg, struct evs_error *err);
 uint64_t log_sync_count(const struct log *lg); /* fdatasyncs of segments since open */
 

@@ -141,7 +141,8 @@ static const struct owner_row *nearest(const struct owners *o, enum evs_dir_kind
             return row;
         if (name.n == 0 && !name.p)
             break;
-        const char *slash = kind == EVS_DIR_ENTITY && name.n ? memrchr(name.p, '/', name.n) : NULL;
+        const char *slash =
+            kind == EVS_DIR_ENTITY && name.n && name.p ? memrchr(name.p, '/', name.n) : NULL;
         name = slash && slash != name.p ? (struct slice){name.p, (size_t)(slash - name.p)}
                                         : (struct slice){0};
     }

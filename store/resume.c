@@ -1,19 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 /* resume: where a log ends, and how it goes on from there (docs/format.md, "Segments").
  *
- * The durable place is the furthest that a header vouches for, or the start of the last segment but one if
- * that is further: a roll seals all but the one that it leaves.
- * (1) Before the durable place every line must be there: DAMAGED if not. Sealed segments are not read, nor
- *     is what stands before a segment's own mark; whoever replays checks those lines.
- * (2) Behind it, the log ends before the first line that is bad, missing, or of a transaction that is not
- *     whole. What follows, later segments too, is cut.
- * (3) What lies between the durable place and the end may stand in the page cache only. It is copied to a
- *     new segment, which is synced before the log is used (salvage.c has why, and how a crash leaves it).
+ * The durable place is the furthest that a header vouches for, or the start of the last segment but
+ * one if that is further: a roll seals all but the one that it leaves.
+ * (1) Before the durable place every line must be there: DAMAGED if not. Sealed segments are not
+ *     read, nor is what stands before a segment's own mark; whoever replays checks those lines.
+ * (2) Behind it, the log ends before the first line that is bad, missing, or of a transaction that
+ *     is not whole. What follows, later segments too, is cut.
+ * (3) What lies between the durable place and the end may stand in the page cache only. It is
+ *     copied to a new segment, which is synced before the log is used (salvage.c has why, and how a
+ *     crash leaves it).
  * (4) A segment's lines at or past the next one's first seq are not part of the log.
- * (5) Where the durable lines of a segment reach past the next one's first seq, the log ends with them: what
- *     follows are leftovers of a copy.
- * (6) An idx without lines is removed, and before lines are removed their idx is: a header never vouches for
- *     lines that were written after it. */
+ * (5) Where the durable lines of a segment reach past the next one's first seq, the log ends with
+ *     them: what follows are leftovers of a copy.
+ * (6) An idx without lines is removed, and before lines are removed their idx is: a header never
+ *     vouches for lines that were written after it. */
 #include "resume.h"
 
 #include "io.h"
@@ -46,7 +47,8 @@ struct names {
 
 struct segment_mark resume_room(const struct log_options *o)
 {
-    /* No line is shorter than 128 bytes by much, and none is refused for it: a full idx rolls as well. */
+    /* No line is shorter than 128 bytes by much, and none is refused for it: a full idx rolls as
+     * well. */
     return (struct segment_mark){o->segment_bytes, o->segment_bytes / 128 + LIMIT_TX_EVENTS};
 }
 
@@ -208,9 +210,9 @@ static void find_durable(struct resume *rs)
         }
 }
 
-/* Read s from its mark on, up to seq limit (4). *ret_end: behind its last line that is no transaction's or
- * ends one. Returns 1 if the lines go right up to limit; 0 if not, with the place in *ret_bad, or if the mark
- * is past it (5). */
+/* Read s from its mark on, up to seq limit (4). *ret_end: behind its last line that is no
+ * transaction's or ends one. Returns 1 if the lines go right up to limit; 0 if not, with the place
+ * in *ret_bad, or if the mark is past it (5). */
 static int read_tail(const struct segment *s, evs_seq limit, struct segment_mark *ret_end,
                      uint64_t *ret_bad, struct evs_error *err)
 {
@@ -280,7 +282,8 @@ static int find_end(struct resume *rs, struct evs_error *err)
 
 /* ---- fit to go on ---- */
 
-/* The durable place at the end of a segment is the start of the next one. How many lines are behind it? */
+/* The durable place at the end of a segment is the start of the next one. How many lines are behind
+ * it? */
 static UNANALYSED uint64_t lines_to_salvage(struct resume *rs)
 {
     uint64_t n = 0;

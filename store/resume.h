@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* resume: finds the end of a log that is opened, and makes what is there fit to go on. Private to log.c. */
+/* resume: finds the end of a log that is opened, and makes what is there fit to go on. Private to
+ * log.c. */
 #ifndef STORE_RESUME_H
 #define STORE_RESUME_H
 
@@ -11,10 +12,11 @@ struct segments {
     size_t n;
 };
 
-/* Open all segments in dirfd (the directory "log"). Afterwards each has its end (tail, visible, synced), all
- * lines are durable, all but the last are sealed, and the last, unless it is sealed as well, has its
- * files open and room to grow. None: an empty log. With o->read_only no byte has changed, what follows the
- * end is only ignored, and nothing is said of durability. DAMAGED: segment and byte. */
+/* Open all segments in dirfd (the directory "log"). Afterwards each has its end (tail, visible,
+ * synced), all lines are durable, all but the last are sealed, and the last, unless it is sealed as
+ * well, has its files open and room to grow. None: an empty log. With o->read_only no byte has
+ * changed, what follows the end is only ignored, and nothing is said of durability. DAMAGED:
+ * segment and byte. */
 int resume_segments(int dirfd, const struct log_options *o, struct segments *ret,
                     struct evs_error *err);
 void resume_free(struct segments *all);

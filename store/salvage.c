@@ -1,23 +1,26 @@
 /* SPDX-License-Identifier: MIT */
 /* salvage: why lines are copied that stand in the file already (docs/format.md, "Segments").
  *
- * What lies behind the durable place may be in the page cache only. If an fsync failed before the daemon died,
- * the cache holds these pages as if they had been written: no later fsync would write them, and all would seem
- * well until the power goes. So they are written again, to new blocks of a new file.
+ * What lies behind the durable place may be in the page cache only. If an fsync failed before the
+ * daemon died, the cache holds these pages as if they had been written: no later fsync would write
+ * them, and all would seem well until the power goes. So they are written again, to new blocks of a
+ * new file.
  *
- * A crash between any two steps leaves a log that recovers to the same end (after a power cut: to an end that
- * is not before the durable place); FIRST is the seq at the durable place:
- *  a. FIRST.tmp is written and synced. Before the next step nothing has happened: other names are ignored.
- *  b. It is renamed to FIRST.jsonl, the directory is synced. If the old segment has this name, it is replaced
- *     by the same lines and more. Else the old one overlaps the new one, and lines at or past the next
- *     segment's first seq are no part of the log. FIRST has no idx yet, or the old one's with its mark at 0: no
- *     line in it counts as durable, so all are copied again, onto the same name. No other idx can be there
- *     and claim more: recovery has removed those that had no lines.
- *  c. Its idx is written: recs, sync, header, sync. From now on the durable place is in it, and the log
- *     ends with it: old segments that begin within its durable lines are leftovers.
+ * A crash between any two steps leaves a log that recovers to the same end (after a power cut: to
+ * an end that is not before the durable place); FIRST is the seq at the durable place:
+ *  a. FIRST.tmp is written and synced. Before the next step nothing has happened: other names are
+ *     ignored.
+ *  b. It is renamed to FIRST.jsonl, the directory is synced. If the old segment has this name, it
+ *     is replaced by the same lines and more. Else the old one overlaps the new one, and lines at
+ *     or past the next segment's first seq are no part of the log. FIRST has no idx yet, or the old
+ *     one's with its mark at 0: no line in it counts as durable, so all are copied again, onto the
+ *     same name. No other idx can be there and claim more: recovery has removed those that had no
+ *     lines.
+ *  c. Its idx is written: recs, sync, header, sync. From now on the durable place is in it, and the
+ *     log ends with it: old segments that begin within its durable lines are leftovers.
  *  d. (resume.c) Later old segments are removed, the old one is cut to its mark and sealed.
- *  e. (resume.c) The directory is synced before anything is accepted: a leftover that came back after a power
- *     cut would hold other lines under the same seqs. */
+ *  e. (resume.c) The directory is synced before anything is accepted: a leftover that came back
+ *     after a power cut would hold other lines under the same seqs. */
 #include "salvage.h"
 
 #include "io.h"
@@ -46,8 +49,8 @@ static UNANALYSED int write_lines(struct segment *const *s, size_t n, int fd, ui
     return io_sync(fd);
 }
 
-/* Recs for lines of s from its mark, to stand at `at` on. The numbers of entity and type are the index's:
- * kept where the old rec is of this very line, else 0 and for the replay to put. */
+/* Recs for lines of s from its mark, to stand at `at` on. The numbers of entity and type are the
+ * index's: kept where the old rec is of this very line, else 0 and for the replay to put. */
 static UNANALYSED int make_recs(const struct segment *s, struct segment_mark from, uint64_t *at,
                                 struct log_rec **out)
 {

@@ -1,16 +1,19 @@
 /* SPDX-License-Identifier: MIT */
-/* segment: one file of lines, FIRST.jsonl, and its idx, FIRST.idx (docs/format.md, "Segments", "The idx").
+/* segment: one file of lines, FIRST.jsonl, and its idx, FIRST.idx (docs/format.md, "Segments", "The
+ * idx").
  *
  * (1) Bytes below visible never change, in either file.
  * (2) The idx holds a header and then one rec a line. Neither is needed to have the lines.
- * (3) The header's mark is a whole number of lines that an fdatasync of the lines has covered. It can only
- *     be too low: it is written after that fdatasync, and is itself synced only by sealing and a clean end.
- * (4) sealed: the mark is the whole file, and lines, recs and header are on disk. A sealed segment is never
- *     written again (but for recs that prove wrong), so its files are closed and only the mappings stay.
- * (5) Files are appended by pwrite and read through shared mappings, which the kernel keeps alike. A mapping
- *     reaches as far as the segment may grow, so that no reader ever sees it move.
- * (6) Both files are cut back when an append fails: a file is longer than tail only within an append, or
- *     after a failed cut, and then the log is read-only.
+ * (3) The header's mark is a whole number of lines that an fdatasync of the lines has covered. It
+ *     can only be too low: it is written after that fdatasync, and is itself synced only by sealing
+ *     and a clean end.
+ * (4) sealed: the mark is the whole file, and lines, recs and header are on disk. A sealed segment
+ *     is never written again (but for recs that prove wrong), so its files are closed and only the
+ *     mappings stay.
+ * (5) Files are appended by pwrite and read through shared mappings, which the kernel keeps alike.
+ *     A mapping reaches as far as the segment may grow, so that no reader ever sees it move.
+ * (6) Both files are cut back when an append fails: a file is longer than tail only within an
+ *     append, or after a failed cut, and then the log is read-only.
  *
  * visible holds bytes and lines in one word, so that a reader never sees one without the other. */
 #include "segment.h"
@@ -239,7 +242,7 @@ static int segment_new(int dirfd, evs_seq first, bool read_only, struct segment 
         return evs_fail(err, EVS_NO_MEMORY, EVS_NOWHERE);
     s->first = first;
     s->dirfd = dirfd;
-    s->fd = s->idx_fd = -1;
+    s->fd = s->idx_fd = s->fix_fd = -1;
     s->read_only = read_only;
     *ret = s;
     return 0;
@@ -258,6 +261,10 @@ void segment_close(struct segment *s)
 {
     if (!s)
         return;
+    if (s->fix_map)
+        (void)io_unmap(s->fix_map, s->fix_bytes); /* given up */
+    if (s->fix_fd >= 0)
+        (void)io_close(s->fix_fd);
     unmap_lines(s);
     unmap_recs(s);
     close_files(s);
@@ -476,20 +483,64 @@ int segment_clean(struct segment *s, struct evs_error *err)
     return sync_header(s, FLAG_CLEAN, err);
 }
 
-/* ---- reading ---- */
+/* ---- fixing recs ---- */
 
-struct compare {
-    const struct log_rec *a, *b;
+struct fix {
+    const struct log_rec *now, *want;
+    char *to; /* NULL: only compare */
 };
 
-static int compare_recs(void *arg)
+/* 1 if it differed. */
+static int fix_rec(void *arg)
 {
-    struct compare *c = arg;
+    struct fix *f = arg;
 
-    return memcmp(c->a, c->b, sizeof *c->a) != 0;
+    if (memcmp(f->now, f->want, sizeof *f->now) == 0)
+        return 0;
+    if (f->to)
+        memcpy(f->to, f->want, sizeof *f->want);
+    return 1;
 }
 
-bool segment_rec_differs(const struct segment *s, uint64_t n, const struct log_rec *rec)
+/* A mapping: a pwrite for each rec took four times as long as all the rest of a replay. */
+static int open_fix(struct segment *s, uint64_t n, struct evs_error *err)
 {
-    return io_guarded(compare_recs, &(struct compare){&s->recs[n], rec}) != 0;
+    s->fix_bytes = idx_bytes(n);
+    s->fix_fd = open_one(s, ".idx", O_RDWR);
+    int r = s->fix_fd < 0 ? s->fix_fd : io_map_write(s->fix_fd, s->fix_bytes, &s->fix_map);
+    return r < 0 ? fail_call(s, ".idx", r, err) : 0;
+}
+
+int segment_fix_done(struct segment *s, struct evs_error *err)
+{
+    int r = 0;
+
+    if (s->fix_map)
+        (void)io_unmap(s->fix_map, s->fix_bytes); /* no error but ours */
+    if (s->fix_map && s->sealed)
+        r = io_datasync(s->fix_fd);
+    if (s->fix_fd >= 0)
+        (void)io_close(s->fix_fd); /* synced, or its turn comes with idx_fd */
+    s->fix_map = NULL;
+    s->fix_fd = -1;
+    return r < 0 ? fail_call(s, ".idx", r, err) : 0;
+}
+
+int segment_fix(struct segment *s, uint64_t n, const struct log_rec *rec, struct evs_error *err)
+{
+    struct fix f = {&s->recs[n], rec, NULL};
+    int r = 0;
+
+    /* A rec that the disk doesn't give differs. */
+    if (!s->fix_map && !s->own_recs) {
+        if (io_guarded(fix_rec, &f) == 0)
+            return 0;
+        r = s->read_only ? segment_own_recs(s, s->tail.n, err) : open_fix(s, s->tail.n, err);
+    }
+    if (r < 0)
+        return r;
+    f.now = &s->recs[n];
+    f.to = (s->own_recs ? s->own_recs : s->fix_map + SEGMENT_HEADER_BYTES) + n * sizeof *rec;
+    r = io_guarded(fix_rec, &f);
+    return r < 0 ? fail_call(s, ".idx", r, err) : 0;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* segment: one file of lines and its idx. Private to log.c and resume.c. Appends, cuts, seals; walks lines.
- * Knows nothing of other segments. In memory the same on anonymous memory, without files. */
+/* segment: one file of lines and its idx. Private to log.c and resume.c. Appends, cuts, seals;
+ * walks lines. Knows nothing of other segments. In memory the same on anonymous memory, without
+ * files. */
 #ifndef STORE_SEGMENT_H
 #define STORE_SEGMENT_H
 
@@ -28,9 +29,12 @@ struct segment {
     const struct log_rec *recs; /* mapped behind the header; or own memory */
     struct segment_mark room;   /* mapped for so much */
     char *own_lines,
-        *own_recs;           /* in memory, or recs of a read-only log; the same bytes, writable */
-    const char *idx_map;     /* with the header; NULL: own_recs */
-    uint64_t size, idx_recs; /* when opened: of the file, and the recs that its idx had */
+        *own_recs;       /* in memory, or recs of a read-only log; the same bytes, writable */
+    const char *idx_map; /* with the header; NULL: own_recs */
+    char *fix_map;       /* the idx, writable, while recs are being fixed */
+    uint64_t fix_bytes;
+    int fix_fd;
+    uint64_t size, idx_recs;    /* when opened: of the file, and the recs that its idx had */
     struct segment_mark synced; /* one thread: the syncer. What a header may call durable */
     struct segment_mark tail UNDER_COMMIT; /* end of what is appended */
     _Atomic uint64_t visible; /* a mark in one word: stored under commit, loaded by anyone */
@@ -39,11 +43,12 @@ struct segment {
 /* "00000000000000000001" and suffix (".jsonl", ".idx", ".tmp"). */
 void segment_name(evs_seq first, const char *suffix, char out[SEGMENT_NAME_BYTES]);
 
-/* Make an empty one below dirfd (-1: in memory). Nothing is left behind by a failure, or *ret_left says so. */
+/* Make an empty one below dirfd (-1: in memory). Nothing is left behind by a failure, or *ret_left
+ * says so. */
 int segment_create(int dirfd, evs_seq first, struct segment_mark room, struct segment **ret,
                    bool *ret_left, struct evs_error *err);
-/* Open what is there: lines are mapped, and recs where it is sealed; synced is what the header says, 0 where
- * there is no good one. Keeps no file open. */
+/* Open what is there: lines are mapped, and recs where it is sealed; synced is what the header
+ * says, 0 where there is no good one. Keeps no file open. */
 int segment_open(int dirfd, evs_seq first, bool read_only, struct segment **ret,
                  struct evs_error *err);
 /* Open the files for writing, made if need be. Not read only. */
@@ -51,8 +56,9 @@ int segment_open_files(struct segment *s, struct evs_error *err);
 /* NULL and half-built are fine; neither syncs nor writes. */
 void segment_close(struct segment *s);
 
-/* Map lines with at least so much room, and recs; the files are open, or it is read only, and nobody reads.
- * The idx is cut or extended to n recs (a reader has them in memory then); what is new in it is 0. */
+/* Map lines with at least so much room, and recs; the files are open, or it is read only, and
+ * nobody reads. The idx is cut or extended to n recs (a reader has them in memory then); what is
+ * new in it is 0. */
 int segment_map_lines(struct segment *s, uint64_t bytes, struct evs_error *err);
 int segment_map_recs(struct segment *s, uint64_t n, uint64_t room, struct evs_error *err);
 /* Hold n recs in own memory from now on, which a reader may then change. */
@@ -60,7 +66,8 @@ int segment_own_recs(struct segment *s, uint64_t n, struct evs_error *err);
 /* While recovering: end at mark, all of it visible. */
 void segment_set_end(struct segment *s, struct segment_mark mark);
 
-/* Append behind tail, all or nothing. *ret_broken is set where the log may not go on after this failure. */
+/* Append behind tail, all or nothing. *ret_broken is set where the log may not go on after this
+ * failure. */
 int segment_append(struct segment *s, const char *lines, size_t n_bytes, const struct log_rec *recs,
                    uint32_t n_lines, bool *ret_broken, struct evs_error *err) NEEDS_COMMIT;
 /* Cut both files to the mark, which becomes tail. */
@@ -74,12 +81,16 @@ int segment_sync(struct segment *s, struct segment_mark to, bool *ret_called,
                  struct evs_error *err);
 /* Store synced in the header, not durably. A full disk is no failure: the mark may be too low. */
 int segment_note(struct segment *s, struct evs_error *err);
-/* Recs on disk, then header and flags as well: sealed (closes the files), or clean. Lines are synced. */
+/* Recs on disk, then header and flags as well: sealed (closes the files), or clean. Lines are
+ * synced. */
 int segment_sync_idx(struct segment *s, struct evs_error *err); /* only recs */
 int segment_seal(struct segment *s, struct evs_error *err);
 int segment_clean(struct segment *s, struct evs_error *err);
-/* Is rec n another one? True as well where the disk doesn't give it. */
-bool segment_rec_differs(const struct segment *s, uint64_t n, const struct log_rec *rec);
+/* Put rec n < tail.n where it differs. Keeps the idx open until done, which also syncs what nobody
+ * else would: the idx of a sealed one. */
+int segment_fix(struct segment *s, uint64_t n, const struct log_rec *rec, struct evs_error *err)
+    NEEDS_COMMIT;
+int segment_fix_done(struct segment *s, struct evs_error *err);
 
 /* The reading end of a walk: lines of [pos, end), the next one being seq. */
 struct segment_walk {
@@ -88,7 +99,8 @@ struct segment_walk {
     evs_seq seq;
     uint32_t tx; /* of the line before */
 };
-/* Up to cap lines. Their number, 0 at the end; -EBADMSG: a bad line at pos; -EIO: the disk gave no page. */
+/* Up to cap lines. Their number, 0 at the end; -EBADMSG: a bad line at pos; -EIO: the disk gave no
+ * page. */
 int segment_batch(struct segment_walk *w, struct log_walked *out, size_t cap);
 
 #endif

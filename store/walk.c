@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* walk: reads lines one after another, as they stand, and takes each apart once. Recovery looks for the log's
- * end with it, replay builds the index from it.
+/* walk: reads lines one after another, as they stand, and takes each apart once. Recovery looks for
+ * the log's end with it, replay builds the index from it.
  *
- * (1) A line counts if it ends in LF within the bytes given, line_parse() accepts it, its seq is the one that
- *     must come now, and it goes on with the transaction that the line before has begun.
- * (2) Mapped bytes are read under io_guarded(), a batch at a time; who was given a batch is called outside.
+ * (1) A line counts if it ends in LF within the bytes given, line_parse() accepts it, its seq is
+ *     the one that must come now, and it goes on with the transaction that the line before has
+ *     begun.
+ * (2) Mapped bytes are read under io_guarded(), a batch at a time; who was given a batch is called
+ *     outside.
  * Batches keep the lines in the cache between taking them apart and the caller's look at them. */
 #include "segment.h"
 
@@ -74,7 +76,8 @@ static int find_start(void *arg)
     return 1;
 }
 
-/* Where to begin with seq in its segment: at its line, or, where the rec proves wrong, at the first one. */
+/* Where to begin with seq in its segment: at its line, or, where the rec proves wrong, at the first
+ * one. */
 static struct segment_walk walk_from(const struct log_span *sp, evs_seq seq)
 {
     struct start st = {.span = sp, .seq = seq};

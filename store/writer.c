@@ -231,7 +231,7 @@ static ssize_t scan_one(struct take *t, struct prepared *p, struct evs_error *er
     if (takes_events(t->w)) {
         r = event_scan(s, n, 0, &t->b->scratch, &p->ev, err);
     } else {
-        bool breaks;
+        bool breaks = false;
         /* one level for the line that it will be data of: what is stored can be appended again */
         r = scan_value(s, MIN(n, (size_t)LIMIT_VALUE_BYTES + 1), SCAN_DEPTH(1), &breaks, err);
         if (r > (ssize_t)LIMIT_VALUE_BYTES || (r == 0 && n > LIMIT_VALUE_BYTES))

@@ -1,0 +1,130 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# mount: what programs see: loading, single writes, shell loops, reading and listing, each beside the
+# same on the file system below ("plain file"). See lib.sh for the environment.
+# shellcheck source=bench/lib.sh
+. "$(dirname "$0")/lib.sh"
+need evfs-oneshot
+n=$((1000000 / SCALE))
+say "making $n events of 200 bytes"
+gen "$SCRATCH/in.jsonl" "$n" --per-entity 10
+machine
+
+append_to() { cat "$SCRATCH/in.jsonl" >>"$1"; }
+read_all() { cat "$1" >/dev/null; }
+
+# ---- load
+load() {
+    rm -rf "$SCRATCH/data"
+    start_store "$SCRATCH/data"
+    elapsed append_to "$mnt/events.jsonl"
+    tail -n 1 "$mnt/events.jsonl" | grep -q "^{\"seq\":$n," || die "not all was stored"
+    stop_store
+}
+load_plain() {
+    rm -f "$SCRATCH/plain"
+    elapsed append_to "$SCRATCH/plain"
+}
+say "load"
+each load; rate "$n"; row "cat $n events >> events.jsonl" events/s
+each load_plain; rate "$n"; row "the same >> plain file" events/s
+table "the same >> plain file"
+
+# ---- one write
+say "single writes"
+event=$mnt/entities/bench/one/ev.jsonl
+start_store "$SCRATCH/data"
+drive "$drivers/evfs-oneshot" "$event" "$RUNS"
+row "write(2) of one event, open descriptor" us
+drive "$drivers/evfs-oneshot" "$SCRATCH/one" "$RUNS"
+row "the same to a plain file" us
+table "the same to a plain file"
+
+# ---- loops of the shell
+loop_echo() { for ((i = 0; i < $2; i++)); do echo '{"total":99}' >>"$1"; done; }
+loop_sqlite() {
+    for ((i = 0; i < $1; i++)); do
+        sqlite3 "$SCRATCH/loop.db" "INSERT INTO e(data) VALUES('{\"total\":99}')"
+    done
+}
+loop_redis() {
+    for ((i = 0; i < $1; i++)); do
+        redis-cli -s "$SCRATCH/redis.sock" XADD e '*' data '{"total":99}' >/dev/null
+    done
+}
+say "shell loops"
+each elapsed loop_echo "$event" 2000; per 2000; row "bash echo >> an existing file" us
+each elapsed loop_echo "$SCRATCH/one" 2000; per 2000; row "bash echo >> plain file" us
+if have sqlite3; then
+    sqlite3 "$SCRATCH/loop.db" \
+        "PRAGMA journal_mode=WAL; CREATE TABLE e(seq INTEGER PRIMARY KEY, data)" >/dev/null
+    each elapsed loop_sqlite 100; per 100; row "sqlite3 INSERT (a process each)" us
+else
+    missing "sqlite3 INSERT (a process each)" sqlite3
+fi
+if have redis-server && have redis-cli; then
+    redis-server --port 0 --unixsocket "$SCRATCH/redis.sock" --dir "$SCRATCH" --save '' \
+        --appendonly yes --appendfsync everysec >"$SCRATCH/redis.log" 2>&1 &
+    redis=$!
+    for _ in $(seq 50); do
+        [ -S "$SCRATCH/redis.sock" ] && break
+        sleep 0.1
+    done
+    each elapsed loop_redis 200; per 200; row "redis-cli XADD (a process each)" us
+else
+    missing "redis-cli XADD (a process each)" redis
+fi
+table "bash echo >> plain file"
+stop_store
+
+# ---- reading
+say "reading"
+first_read() {
+    start_store "$SCRATCH/data"
+    elapsed read_all "$mnt/events.jsonl"
+    stop_store
+}
+after_append() {
+    echo '{"total":99}' >>"$event"
+    elapsed read_all "$mnt/events.jsonl"
+}
+start_store "$SCRATCH/data"
+bytes=$(stat -c %s "$mnt/events.jsonl")
+cp "$mnt/events.jsonl" "$SCRATCH/copy"
+[ "$(stat -c %s "$SCRATCH/copy")" = "$bytes" ] || die "not all was read"
+stop_store
+base="cat of a plain file with the same bytes"
+each first_read; gbs "$bytes"; row "first cat of events.jsonl after mounting" GB/s
+start_store "$SCRATCH/data"
+each elapsed read_all "$mnt/events.jsonl"; gbs "$bytes"; row "cat again, nothing appended" GB/s
+each after_append; gbs "$bytes"; row "cat again, one append before each" GB/s
+stop_store
+each elapsed read_all "$SCRATCH/copy"; gbs "$bytes"; row "$base" GB/s
+table "$base"
+rm -rf "$SCRATCH/copy" "$SCRATCH/plain" "$SCRATCH/data"
+
+# ---- a large directory
+say "listing $n entities"
+rss() { v=("$(awk '/^VmRSS/ { print $2 }' "/proc/$daemon/status")"); }
+list() {
+    # The directories' number is what ls must say: neither fewer nor more.
+    elapsed count_names "$1"
+    [ "$(cat "$SCRATCH/count")" = "$2" ] || die "ls shows $(cat "$SCRATCH/count") names, not $2"
+}
+# shellcheck disable=SC2010 # ls is what is measured
+count_names() { ls -f "$1" | grep -vc '^\.\|\.jsonl$\|\.json$' >"$SCRATCH/count"; }
+start_store :memory:
+seq 1 "$n" | sed 's|.*|{"entity":"many/&","type":"t","data":1}|' >>"$mnt/events.jsonl"
+rss; row "daemon's memory before" KiB
+list "$mnt/entities/many" "$n"
+v=("$us"); per 1000; row "ls -f of $n entities, the first" ms
+each list "$mnt/entities/many" "$n"; per 1000; row "ls -f of $n entities" ms
+rss; row "daemon's memory after" KiB
+stop_store
+# A plain directory of so many files takes long to make: a tenth, and ten times its time.
+tenth=$((n / 10))
+mkdir "$SCRATCH/many"
+(cd "$SCRATCH/many" && seq 1 "$tenth" | xargs touch)
+base="ten times ls -f of $tenth plain files"
+each list "$SCRATCH/many" "$tenth"; per 100; row "$base" ms
+table "$base"

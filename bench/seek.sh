@@ -1,0 +1,19 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# seek: reading 64 bytes at a random byte of all the events of an entity that has 1 M of them, among
+# another's. In process, from the page cache. See lib.sh for the environment.
+# shellcheck source=bench/lib.sh
+. "$(dirname "$0")/lib.sh"
+need evfs-seek
+n=$((2000000 / SCALE))
+say "making $n events of 200 bytes"
+gen "$SCRATCH/in.jsonl" "$n" --entities 2
+machine
+base="pread(2) at a random byte of a plain file"
+drive "$drivers/evfs-seek" "$SCRATCH/st" "$SCRATCH/in.jsonl" orders/0
+row "64 bytes at a random byte of $((n / 2)) events, checked" us
+drive "$drivers/evfs-seek" :memory: "$SCRATCH/in.jsonl" orders/0
+row "the same of a store in memory" us
+drive "$drivers/evfs-seek" --plain "$SCRATCH/in.jsonl"
+row "$base" us
+table "$base"

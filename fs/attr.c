@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: MIT */
+/* Attributes. (1) A file has its directory's owner, group and mode without the x bits; what shows events
+ * from below a border loses read bits (evs_border_mask). (2) mtime, ctime and atime are one time: a file's
+ * is its newest event's, a directory's that of the first event of its newest entry; without events, that of
+ * the mount. (3) Nobody but chmod of a directory changes anything here. */
+#include "fs/fs.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define BLOCK_BYTES 4096
+
+struct evs_dir attr_dir(const struct node *n, const struct node_names *nm)
+{
+    switch (n->kind) {
+    case NODE_ENTITIES:
+        return (struct evs_dir){.kind = EVS_DIR_ENTITY, .name = ""};
+    case NODE_ENTITY:
+    case NODE_BELOW:
+    case NODE_OWN_TYPE:
+    case NODE_STATE:
+        return (struct evs_dir){.kind = EVS_DIR_ENTITY, .name = nm->entity, .n = nm->entity_n};
+    case NODE_TYPES:
+        return (struct evs_dir){.kind = EVS_DIR_TYPE, .name = ""};
+    case NODE_TYPE:
+    case NODE_TYPE_EVENTS:
+        return (struct evs_dir){.kind = EVS_DIR_TYPE, .name = nm->type, .n = nm->type_n};
+    default:
+        return (struct evs_dir){.kind = EVS_DIR_ROOT, .name = ""};
+    }
+}
+
+static void owner_of(struct fs *fs, const struct node *n, const struct node_names *nm,
+                     struct evs_owner *ret)
+{
+    struct evs_dir dir = attr_dir(n, nm);
+
+    if (dir.kind == EVS_DIR_ENTITY && n->entity)
+        evs_entity_owner(fs->st, n->entity, ret, NULL);
+    else
+        evs_get_owner(fs->st, &dir, ret, NULL);
+}
+
+void attr_owner(struct fs *fs, const struct node *n, struct evs_owner *ret)
+{
+    struct node_names nm;
+
+    node_names(fs->st, n, &nm);
+    owner_of(fs, n, &nm, ret);
+}
+
+/* Which border bits does a file have to give up? A type's events may lie anywhere. */
+static mode_t border(struct fs *fs, const struct node *n, const struct node_names *nm)
+{
+    struct evs_dir dir = attr_dir(n, nm);
+
+    if (n->kind == NODE_TYPE_EVENTS)
+        dir = (struct evs_dir){.kind = EVS_DIR_ROOT, .name = ""};
+    else if (n->kind != NODE_ALL && n->kind != NODE_BELOW)
+        return 0444;
+    return evs_border_mask(fs->st, &dir);
+}
+
+static mode_t mode_of(struct fs *fs, const struct node *n, const struct node_names *nm,
+                      mode_t dir_mode)
+{
+    switch (n->kind) {
+    case NODE_DOT:
+        return S_IFDIR | 0555;
+    case NODE_README:
+    case NODE_STATS:
+    case NODE_METRICS:
+    case NODE_REJECTED: /* shows each reader its own */
+    case NODE_HEALTH:
+        return S_IFREG | 0444;
+    case NODE_STATE:
+        return S_IFREG | (dir_mode & 0444);
+    default:
+        break;
+    }
+    if (node_traits(n->kind)->dir)
+        return S_IFDIR | (dir_mode & 07777);
+    return S_IFREG | (dir_mode & 0222) | (dir_mode & 0444 & border(fs, n, nm));
+}
+
+/* Time and size; returns the lease's version, as lease_version() counts it. */
+static uint64_t measure(struct fs *fs, const struct node *n, int64_t *ret_us, uint64_t *ret_bytes)
+{
+    struct evs_view v = {.kind = EVS_ALL};
+    struct evs_extent x = {0};
+
+    if (!node_numbered(n))
+        return 0;
+    if (n->kind == NODE_ENTITY || n->kind == NODE_ENTITIES) {
+        *ret_us = evs_directory_time(fs->st, n->entity);
+        return (uint64_t)*ret_us;
+    }
+    if (node_traits(n->kind)->view)
+        v = tree_view(n);
+    else if (n->kind == NODE_STATE)
+        v = (struct evs_view){.kind = EVS_OWN, .entity = n->entity};
+    else if (n->kind == NODE_TYPE || n->kind == NODE_TYPES)
+        v = (struct evs_view){.kind = EVS_TYPE, .type = n->type ? n->type : evs_type_count(fs->st)};
+    if (v.kind == EVS_TYPE && v.type == 0)
+        return 0;
+    if (n->kind != NODE_README)
+        (void)evs_view_extent(fs->st, &v, &x); /* a failure is no event yet */
+    *ret_us = node_traits(n->kind)->dir ? x.first_us : x.last_us;
+    if (node_traits(n->kind)->view)
+        *ret_bytes = x.bytes;
+    return n->kind == NODE_TYPES ? v.type : n->kind == NODE_ROOT ? (uint64_t)x.first_us : x.bytes;
+}
+
+uint64_t attr_fill(struct fs *fs, const struct node *n, struct stat *ret)
+{
+    struct node_names nm;
+    struct evs_owner owner;
+    int64_t us = 0;
+    uint64_t bytes = n->kind == NODE_README ? docs_readme_bytes() : 0;
+    uint64_t version = measure(fs, n, &us, &bytes);
+
+    node_names(fs->st, n, &nm);
+    owner_of(fs, n, &nm, &owner);
+    if (us == 0)
+        us = fs->start_us;
+    *ret = (struct stat){
+        .st_ino = node_st_ino(fs->st, n),
+        .st_mode = mode_of(fs, n, &nm, owner.mode),
+        .st_nlink = 1,
+        .st_uid = owner.uid,
+        .st_gid = owner.gid,
+        .st_size = (off_t)bytes,
+        .st_blocks = (blkcnt_t)((bytes + 511) / 512),
+        .st_blksize = BLOCK_BYTES,
+        .st_mtim = {.tv_sec = us / 1000000, .tv_nsec = us % 1000000 * 1000},
+    };
+    ret->st_atim = ret->st_ctim = ret->st_mtim;
+    return version;
+}
+
+/* The kernel may keep the name of what is real, but no attributes: only GETATTR leases them, since no
+ * notification reaches an inode that the kernel doesn't have yet. */
+int attr_entry(struct fs *fs, struct node *n, bool real, struct fuse_entry_param *ret)
+{
+    int r = nodes_ref(fs->nodes, n);
+
+    if (r < 0)
+        return r;
+    *ret = (struct fuse_entry_param){
+        .ino = n->id, .attr_timeout = 0, .entry_timeout = real ? FS_LONG_S : 0};
+    attr_fill(fs, n, &ret->attr);
+    return 0;
+}

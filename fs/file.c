@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: MIT */
+/* Open files. (1) All of them are in fs->files, so that an unmount with files open can end their writers
+ * before the store is closed. (2) Nobody uses an open file after its RELEASE but the list. (3) A view is
+ * found once and stays: numbers never change their meaning. */
+#include "fs/fs.h"
+
+#include <stdlib.h>
+
+struct open_file *file_new(struct fs *fs, const struct node *n)
+{
+    struct open_file *f = calloc(1, sizeof *f);
+
+    if (!f)
+        return NULL;
+    f->fs = fs;
+    f->id = n->id;
+    f->kind = n->kind;
+    pthread_mutex_init(&f->lock, NULL);
+    if (node_traits(n->kind)->view && node_numbered(n)) {
+        f->view = tree_view(n);
+        f->viewed = true;
+    }
+    pthread_mutex_lock(&fs->files_lock);
+    f->next = fs->files;
+    if (f->next)
+        f->next->prev = &f->next;
+    f->prev = &fs->files;
+    fs->files = f;
+    fs->files_n++;
+    pthread_mutex_unlock(&fs->files_lock);
+    return f;
+}
+
+void file_free(struct open_file *f)
+{
+    if (!f)
+        return;
+    pthread_mutex_lock(&f->fs->files_lock);
+    f->fs->files_n--;
+    *f->prev = f->next;
+    if (f->next)
+        f->next->prev = f->prev;
+    pthread_mutex_unlock(&f->fs->files_lock);
+    lease_unwait(f->fs->leases, &f->waiter);
+    evs_cursor_free(f->cursor);
+    evs_writer_free(f->writer);
+    free(f->doc);
+    pthread_mutex_destroy(&f->lock);
+    free(f);
+}
+
+struct docs_reader file_reader(struct fs *fs, uid_t uid)
+{
+    struct docs_reader r = {.st = fs->st,
+                            .uid = uid,
+                            .sees_all = uid == 0 || uid == fs->owner,
+                            .names = nodes_count(fs->nodes),
+                            .leases = lease_count(fs->leases)};
+
+    pthread_mutex_lock(&fs->files_lock);
+    r.files = fs->files_n;
+    pthread_mutex_unlock(&fs->files_lock);
+    return r;
+}
+
+int file_view(struct open_file *f, struct node *n)
+{
+    int r = nodes_resolve(f->fs->nodes, f->id, n);
+
+    if (r < 0)
+        return r;
+    if (!f->viewed && node_numbered(n)) {
+        f->view = tree_view(n);
+        f->viewed = true;
+    }
+    return f->viewed;
+}

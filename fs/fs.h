@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: MIT */
+/* fs: what the operations share: the mounted store, open files, and how they reply. Only mount.c, attr.c,
+ * file.c and ops_*.c include it. */
+#ifndef FS_FS_H
+#define FS_FS_H
+
+#define FUSE_USE_VERSION 314
+
+#include "fs/docs.h"
+#include "fs/lease.h"
+#include "fs/node.h"
+#include "fs/pool.h"
+#include "fs/tree.h"
+
+#include <fuse_lowlevel.h>
+#include <pthread.h>
+
+#define FS_LONG_S      86400.0    /* what only a notification ends */
+#define FS_WRITE_BYTES (1u << 20) /* one request; more is slower, and fatal with libfuse 3.14 */
+
+/* fsync(2) and synchronous writes that wait for one evs_sync(). */
+struct sync_queue {
+    pthread_mutex_t lock;
+    struct sync_wait *first; /* under lock */
+    bool running;            /* under lock: the task is in the pool */
+    struct pool_task task;
+};
+
+struct open_file;
+struct fs {
+    struct evs_store *st;
+    struct fuse_session *se; /* NULL until there is one */
+    struct nodes *nodes;
+    struct leases *leases;
+    struct pool *pool;
+    struct sync_queue syncs;
+    bool strict, sync; /* const while mounted */
+    uid_t owner;       /* of the mount */
+    int64_t start_us;  /* the time of what has no event */
+    pthread_mutex_t files_lock;
+    struct open_file *files; /* under files_lock */
+    size_t files_n;          /* under files_lock */
+};
+
+/* One line to stderr, or to syslog for a daemon. level: syslog's. */
+void fs_log(int level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* An error of the store that an operator must see; what is the writer's own mistake is not logged. */
+void fs_log_error(const char *doing, const struct evs_error *err);
+
+static inline struct fs *fs_of(fuse_req_t req)
+{
+    return fuse_req_userdata(req);
+}
+
+/* ---- attributes (attr.c) ---- */
+
+void attr_owner(struct fs *fs, const struct node *n, struct evs_owner *ret);
+/* The directory n as the store's owners name it, in terms of nm, which node_names() has filled. */
+struct evs_dir attr_dir(const struct node *n, const struct node_names *nm);
+/* Everything but a computed size, which is 0. Returns what lease_told() wants. */
+uint64_t attr_fill(struct fs *fs, const struct node *n, struct stat *ret);
+/* Reply material for a look-up; takes one reference to n's name. -ENOMEM. */
+int attr_entry(struct fs *fs, struct node *n, bool real, struct fuse_entry_param *ret);
+
+/* ---- open files (file.c) ---- */
+
+struct open_file {
+    struct open_file *next, **prev; /* under fs->files_lock */
+    struct fs *fs;
+    uint64_t id; /* the node */
+    enum node_kind kind;
+    struct evs_writer *writer; /* NULL: not open for writing */
+    bool reader;               /* open for reading */
+    bool level;                /* O_NONBLOCK: readable while anything is unread */
+    char *doc;                 /* the snapshot of a document */
+    size_t doc_n;
+
+    pthread_mutex_t lock;      /* of what follows */
+    struct evs_view view;      /* once viewed */
+    bool viewed;               /* the node was numbered when we last looked, and then for good */
+    struct evs_cursor *cursor; /* for sequential reads; NULL until the first */
+    uint64_t seen;             /* bytes of the view at the last READ or POLLIN */
+    uint64_t pos;              /* end of the last READ */
+    bool armed, again;         /* see ops_poll.c */
+    struct waiter waiter;
+};
+
+/* What docs_make() wants to know of the mount. */
+struct docs_reader file_reader(struct fs *fs, uid_t uid);
+struct open_file *file_new(struct fs *fs, const struct node *n); /* NULL: no memory */
+void file_free(struct open_file *f);                             /* NULL is fine */
+/* *n becomes the node. 1 if f->view is known by now, 0 if not, -ESTALE. Under f->lock. */
+int file_view(struct open_file *f, struct node *n);
+
+static inline struct open_file *file_of(const struct fuse_file_info *fi)
+{
+    return (struct open_file *)(uintptr_t)fi->fh; /* NOLINT: what libfuse keeps for us */
+}
+
+/* ---- operations (ops_*.c) ---- */
+
+void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name);
+void op_forget(fuse_req_t req, fuse_ino_t ino, uint64_t count);
+void op_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *forgets);
+void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
+                struct fuse_file_info *fi);
+void op_statfs(fuse_req_t req, fuse_ino_t ino);
+
+void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi);
+void op_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
+                    struct fuse_file_info *fi);
+void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode);
+void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name);
+
+void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
+               struct fuse_file_info *fi);
+void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi);
+void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_t off,
+              struct fuse_file_info *fi);
+void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi);
+void op_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi);
+void op_poll(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, struct fuse_pollhandle *ph);
+
+/* What can't be done here: ops_refuse.c. */
+void ops_refuse(struct fuse_lowlevel_ops *ops);
+
+#endif

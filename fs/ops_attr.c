@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: MIT */
+/* Look-up and attributes. What the kernel may keep: names of real things for good; attributes only from
+ * GETATTR, and until a change is notified (lease.c). ENOENT is never kept: another view may make the name
+ * real at any time. */
+#include "fs/fs.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* LOOKUP: an entry; ENOENT for what is not there and can't be; ENAMETOOLONG. A name that is not real is kept
+ * for no time, but has a node, which stays the same when it becomes real. */
+void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+    struct fs *fs = fs_of(req);
+    struct fuse_entry_param e;
+    struct node dir, n;
+    int r = nodes_resolve(fs->nodes, parent, &dir);
+
+    if (r == 0)
+        r = tree_child(fs->st, &dir, name, &n);
+    if (r == -EINVAL || r == -EPERM)
+        r = -ENOENT;
+    if (r == 0 && !tree_answers(fs->st, &n, fs->strict))
+        r = -ENOENT;
+    if (r == 0)
+        r = attr_entry(fs, &n, tree_exists(fs->st, &n), &e);
+    if (r < 0)
+        fuse_reply_err(req, -r);
+    else if (fuse_reply_entry(req, &e) < 0)
+        nodes_forget(fs->nodes, n.id, 1);
+}
+
+static void forget(struct fs *fs, uint64_t id, uint64_t count)
+{
+    struct node n;
+
+    if (nodes_resolve(fs->nodes, id, &n) == 0 && node_numbered(&n))
+        lease_drop(fs->leases, &n);
+    nodes_forget(fs->nodes, id, count);
+}
+
+void op_forget(fuse_req_t req, fuse_ino_t ino, uint64_t count)
+{
+    forget(fs_of(req), ino, count);
+    fuse_reply_none(req);
+}
+
+void op_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *forgets)
+{
+    for (size_t i = 0; i < count; i++)
+        forget(fs_of(req), forgets[i].ino, forgets[i].nlookup);
+    fuse_reply_none(req);
+}
+
+struct attr_task {
+    struct pool_task task;
+    struct fs *fs;
+    fuse_req_t req;
+    struct node node;
+};
+
+static void state_attr(struct pool_task *task)
+{
+    struct attr_task *t = (struct attr_task *)task;
+    struct fs *fs = t->fs;
+    double timeout = lease_grant(fs->leases, &t->node) == 0 ? FS_LONG_S : 0;
+    struct stat st;
+    uint64_t version = attr_fill(fs, &t->node, &st);
+    char *json = NULL;
+    size_t n = 0;
+    struct docs_reader reader = file_reader(fs, 0);
+    int r = docs_make(&reader, &t->node, &json, &n);
+
+    if (r == 0 || r == -ENOENT) {
+        free(json);
+        st.st_size = (off_t)n;
+        st.st_blocks = (blkcnt_t)((n + 511) / 512);
+        lease_told(fs->leases, &t->node, version);
+        fuse_reply_attr(t->req, &st, timeout);
+    } else {
+        fuse_reply_err(t->req, -r);
+    }
+    free(t);
+}
+
+/* GETATTR: the attributes, kept until a notification; at once void for what is not real yet and for
+ * .evfs/, which changes with everything. ESTALE for a node that we don't know. state.json has its true size,
+ * from the pool. */
+void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+    struct fs *fs = fs_of(req);
+    struct node n;
+    struct stat st;
+    bool leased = false;
+    int r = nodes_resolve(fs->nodes, ino, &n);
+
+    (void)fi; /* a descriptor's attributes are its node's */
+    if (r < 0) {
+        fuse_reply_err(req, -r);
+        return;
+    }
+    if (n.kind == NODE_STATE && n.entity) {
+        struct attr_task *t = malloc(sizeof *t);
+        if (!t) {
+            fuse_reply_err(req, ENOMEM);
+            return;
+        }
+        *t = (struct attr_task){.task = {.fn = state_attr}, .fs = fs, .req = req, .node = n};
+        pool_submit(fs->pool, &t->task);
+        return;
+    }
+    if (node_numbered(&n) && (!node_traits(n.kind)->document || n.kind == NODE_README))
+        leased = lease_grant(fs->leases, &n) == 0;
+    uint64_t version = attr_fill(fs, &n, &st);
+    if (leased)
+        lease_told(fs->leases, &n, version);
+    fuse_reply_attr(req, &st, leased ? FS_LONG_S : 0);
+}
+
+/* Give directory n an owner of its own. */
+static int set_owner(struct fs *fs, const struct node *n, const struct stat *attr, int to_set)
+{
+    struct node_names nm;
+    struct evs_owner o;
+    struct evs_error err;
+    int r;
+
+    node_names(fs->st, n, &nm);
+    attr_owner(fs, n, &o);
+    if (to_set & FUSE_SET_ATTR_MODE)
+        o.mode = attr->st_mode & 07777;
+    if (to_set & FUSE_SET_ATTR_UID)
+        o.uid = attr->st_uid;
+    if (to_set & FUSE_SET_ATTR_GID)
+        o.gid = attr->st_gid;
+    struct evs_dir dir = attr_dir(n, &nm);
+    r = evs_set_owner(fs->st, &dir, &o, &err);
+    if (r < 0)
+        fs_log_error("chmod or chown", &err);
+    else
+        lease_break_dir(fs->leases, n);
+    return r;
+}
+
+/* Would chmod or chown leave a file as it is? Then it is no failure: copying programs ask for that. */
+static bool changes_nothing(const struct stat *st, const struct stat *attr, int to_set)
+{
+    return (!(to_set & FUSE_SET_ATTR_MODE) || ((st->st_mode ^ attr->st_mode) & 07777) == 0) &&
+           (!(to_set & FUSE_SET_ATTR_UID) || st->st_uid == attr->st_uid) &&
+           (!(to_set & FUSE_SET_ATTR_GID) || st->st_gid == attr->st_gid);
+}
+
+/* SETATTR: chmod and chown of a directory (who may is the kernel's to say: default_permissions); utimes is
+ * taken and does nothing; size and the mode of files are EPERM. The kernel's other attributes at and below
+ * are void before the reply; the reply itself is not kept. */
+void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
+                struct fuse_file_info *fi)
+{
+    struct fs *fs = fs_of(req);
+    struct node n;
+    struct stat st;
+    int r = nodes_resolve(fs->nodes, ino, &n);
+    int owner = to_set & (FUSE_SET_ATTR_MODE | FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID);
+
+    (void)fi;
+    if (r == 0 && (to_set & FUSE_SET_ATTR_SIZE))
+        r = -EPERM;
+    if (r == 0 && owner) {
+        attr_fill(fs, &n, &st);
+        if (changes_nothing(&st, attr, to_set) && !node_traits(n.kind)->dir)
+            owner = 0;
+    }
+    if (r == 0 && owner)
+        r = node_traits(n.kind)->dir && n.kind != NODE_DOT ? set_owner(fs, &n, attr, to_set)
+                                                           : -EPERM;
+    if (r < 0) {
+        fuse_reply_err(req, -r);
+        return;
+    }
+    node_find(fs->st, &n);
+    attr_fill(fs, &n, &st);
+    fuse_reply_attr(req, &st, 0);
+}
+
+/* STATFS: the disk of the log. Files are entities and types. */
+void op_statfs(fuse_req_t req, fuse_ino_t ino)
+{
+    struct fs *fs = fs_of(req);
+    struct evs_stats s = {0};
+    uint64_t total = 0, left = 0;
+    int r = evs_space(fs->st, &total, &left, NULL);
+
+    (void)ino;
+    if (r < 0) {
+        fuse_reply_err(req, -r);
+        return;
+    }
+    evs_stats(fs->st, &s);
+    uint64_t files = s.entities + s.types, most = UINT32_MAX;
+    struct statvfs sv = {.f_bsize = 4096,
+                         .f_frsize = 4096,
+                         .f_blocks = total / 4096,
+                         .f_bfree = left / 4096,
+                         .f_bavail = left / 4096,
+                         .f_files = most,
+                         .f_ffree = most > files ? most - files : 0,
+                         .f_favail = most > files ? most - files : 0,
+                         .f_namemax = TREE_NAME_BYTES - 1};
+    fuse_reply_statfs(req, &sv);
+}

@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: MIT */
+/* Read, write and fsync. (1) A handler waits for no disk sync: the pool does, and replies. (2) All who wait
+ * for a sync when one begins share it. (3) A reply to a write follows publish, notify and wake, which
+ * evs_write() has done when it returns. */
+#include "fs/fs.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <syslog.h>
+
+/* A thread's reading buffer: grows to the largest request, goes with the thread. */
+static pthread_key_t buffer_key;
+static pthread_once_t buffer_once = PTHREAD_ONCE_INIT;
+
+struct buffer {
+    size_t size;
+    char bytes[];
+};
+
+static void make_key(void)
+{
+    (void)pthread_key_create(&buffer_key, free); /* without one, each read allocates: see below */
+}
+
+static char *read_buffer(size_t n)
+{
+    struct buffer *b;
+
+    pthread_once(&buffer_once, make_key);
+    b = pthread_getspecific(buffer_key);
+    if (b && b->size >= n)
+        return b->bytes;
+    free(b);
+    b = malloc(sizeof *b + n);
+    if (pthread_setspecific(buffer_key, b) != 0) {
+        free(b);
+        return NULL;
+    }
+    if (!b)
+        return NULL;
+    b->size = n;
+    return b->bytes;
+}
+
+/* The open file's cursor where it is free, so that sequential reads don't seek; else one for this read. */
+static ssize_t read_view(struct open_file *f, const struct evs_view *v, uint64_t pos, char *buf,
+                         size_t n)
+{
+    struct evs_cursor *c = NULL;
+    struct evs_error err;
+    ssize_t r = 0;
+
+    if (pthread_mutex_trylock(&f->lock) == 0) {
+        if (!f->cursor)
+            r = evs_cursor_new(f->fs->st, v, &f->cursor, &err);
+        if (r == 0)
+            r = evs_cursor_read(f->cursor, pos, buf, n, &err);
+        pthread_mutex_unlock(&f->lock);
+    } else {
+        r = evs_cursor_new(f->fs->st, v, &c, &err);
+        if (r == 0)
+            r = evs_cursor_read(c, pos, buf, n, &err);
+        evs_cursor_free(c);
+    }
+    if (r < 0)
+        fs_log_error("read", &err);
+    return r;
+}
+
+/* What poll goes by: this read has seen the view as large as it was before it. If the kernel was told
+ * another size, it has to ask again, or it would end the next read short of what poll takes as seen. */
+static void note_read(struct open_file *f, const struct node *n, uint64_t bytes, uint64_t end)
+{
+    if (node_numbered(n))
+        lease_check(f->fs->leases, n, bytes);
+    pthread_mutex_lock(&f->lock);
+    if (bytes > f->seen)
+        f->seen = bytes;
+    f->pos = end;
+    f->again = false;
+    pthread_mutex_unlock(&f->lock);
+}
+
+/* READ: 0 bytes at the end, never a wait. EIO where a line is damaged. The kernel keeps the pages. */
+void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
+{
+    struct open_file *f = file_of(fi);
+    struct evs_extent x = {0};
+    struct evs_view v;
+    struct node n;
+    ssize_t r;
+
+    (void)ino;
+    if (f->doc) {
+        size_t at = (size_t)off < f->doc_n ? (size_t)off : f->doc_n;
+        fuse_reply_buf(req, f->doc + at, f->doc_n - at < size ? f->doc_n - at : size);
+        return;
+    }
+    if (!f->reader) {
+        fuse_reply_err(req, EBADF);
+        return;
+    }
+    pthread_mutex_lock(&f->lock);
+    int viewed = file_view(f, &n);
+    v = f->view;
+    pthread_mutex_unlock(&f->lock);
+    if (viewed <= 0) {
+        if (viewed == 0)
+            fuse_reply_buf(req, NULL, 0);
+        else
+            fuse_reply_err(req, -viewed);
+        return;
+    }
+    char *buf = read_buffer(size);
+    if (!buf) {
+        fuse_reply_err(req, ENOMEM);
+        return;
+    }
+    (void)evs_view_extent(f->fs->st, &v, &x); /* a failure shows in the read */
+    r = read_view(f, &v, (uint64_t)off, buf, size);
+    if (r < 0) {
+        fuse_reply_err(req, (int)-r);
+        return;
+    }
+    note_read(f, &n, x.bytes, (uint64_t)off + (uint64_t)r);
+    fuse_reply_buf(req, buf, (size_t)r);
+}
+
+/* ---- syncs ---- */
+
+struct sync_wait {
+    struct sync_wait *next;
+    fuse_req_t req;
+    evs_seq seq;
+    size_t written;         /* of a write(2): the reply; 0: an fsync */
+    struct open_file *file; /* of an fsync that has to look for an unfinished value; may be NULL */
+};
+
+static void reply_sync(const struct sync_wait *w, int r)
+{
+    if (r == 0 && w->file && w->file->writer)
+        r = evs_writer_pending(w->file->writer, NULL);
+    if (r < 0)
+        fuse_reply_err(w->req, -r);
+    else if (w->written)
+        fuse_reply_write(w->req, w->written);
+    else
+        fuse_reply_err(w->req, 0);
+}
+
+static void run_syncs(struct pool_task *task)
+{
+    struct fs *fs = (struct fs *)((char *)task - offsetof(struct fs, syncs.task));
+
+    for (;;) {
+        struct evs_error err;
+        evs_seq seq = 0;
+        pthread_mutex_lock(&fs->syncs.lock);
+        struct sync_wait *all = fs->syncs.first;
+        fs->syncs.first = NULL;
+        fs->syncs.running = all != NULL;
+        pthread_mutex_unlock(&fs->syncs.lock);
+        if (!all)
+            return;
+        for (const struct sync_wait *w = all; w; w = w->next)
+            seq = w->seq > seq ? w->seq : seq;
+        int r = evs_sync(fs->st, seq, &err);
+        if (r < 0)
+            fs_log_error("fsync", &err);
+        for (struct sync_wait *w = all, *next; w; w = next) {
+            next = w->next;
+            reply_sync(w, r);
+            free(w);
+        }
+    }
+}
+
+static void wait_sync(struct fs *fs, const struct sync_wait *what)
+{
+    struct sync_wait *w = malloc(sizeof *w);
+    bool start;
+
+    if (!w) {
+        fuse_reply_err(what->req, ENOMEM);
+        return;
+    }
+    *w = *what;
+    pthread_mutex_lock(&fs->syncs.lock);
+    w->next = fs->syncs.first;
+    fs->syncs.first = w;
+    start = !fs->syncs.running;
+    fs->syncs.running = true;
+    pthread_mutex_unlock(&fs->syncs.lock);
+    if (start) {
+        fs->syncs.task.fn = run_syncs;
+        pool_submit(fs->pool, &fs->syncs.task);
+    }
+}
+
+static int groups_of(void *arg, gid_t *ret, int cap)
+{
+    int n = fuse_req_getgroups(arg, cap, ret);
+
+    return n < 0 ? 0 : n < cap ? n : cap;
+}
+
+/* WRITE: appends, whatever the offset. Less than all was taken where a value is bad; an errno of the store
+ * where the first one is (DESIGN, Appending). With sync, and for O_SYNC and O_DSYNC, it is durable before
+ * the reply. The kernel drops this file's own attributes by itself. */
+void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_t off,
+              struct fuse_file_info *fi)
+{
+    struct fs *fs = fs_of(req);
+    struct open_file *f = file_of(fi);
+    const struct fuse_ctx *ctx = fuse_req_ctx(req);
+    struct evs_cred cred = {
+        .uid = ctx->uid, .gid = ctx->gid, .pid = ctx->pid, .groups = groups_of, .groups_arg = req};
+    struct evs_error err;
+    ssize_t r;
+
+    (void)ino;
+    (void)off;
+    if (!f->writer) {
+        fuse_reply_err(req, EBADF);
+        return;
+    }
+    r = evs_write(f->writer, buf, size, &cred, &err);
+    if (r < 0) {
+        fs_log_error("write", &err);
+        fuse_reply_err(req, (int)-r);
+    } else if (r > 0 && (fs->sync || (fi->flags & (O_SYNC | O_DSYNC)))) {
+        wait_sync(fs, &(struct sync_wait){
+                          .req = req, .seq = evs_writer_seq(f->writer), .written = (size_t)r});
+    } else {
+        fuse_reply_write(req, (size_t)r);
+    }
+}
+
+/* FLUSH: close(2) has nothing to say. Not even asked of us where noflush is known. */
+void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+    (void)ino;
+    (void)fi;
+    fuse_reply_err(req, 0);
+}
+
+/* FSYNC: all that is stored is durable; then EINVAL while a value of this open file is unfinished. EIO, EROFS
+ * from the disk, and never retried. */
+void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
+{
+    struct fs *fs = fs_of(req);
+
+    (void)ino;
+    (void)datasync;
+    wait_sync(fs, &(struct sync_wait){.req = req, .seq = evs_end(fs->st), .file = file_of(fi)});
+}
+
+/* FSYNCDIR: the same; a directory has nothing unfinished. */
+void op_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
+{
+    struct fs *fs = fs_of(req);
+
+    (void)ino;
+    (void)datasync;
+    (void)fi;
+    wait_sync(fs, &(struct sync_wait){.req = req, .seq = evs_end(fs->st)});
+}

@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: MIT */
+/* Open, create and release. (1) What appends is opened direct_io and noflush: a write(2) is one request, and
+ * close(2) asks nothing. (2) What reads a view is opened keep_cache: views only grow, and a size that changes
+ * makes the kernel drop what it has. (3) A document is one snapshot, made in the pool. */
+#include "fs/fs.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+
+/* May this open of a file with so many bytes write? It has to append, or to begin the file. */
+static int check_write(const struct node *n, int flags, uint64_t bytes)
+{
+    bool writes = (flags & O_ACCMODE) != O_RDONLY;
+
+    if (!writes && !(flags & O_TRUNC))
+        return 0;
+    if (!node_traits(n->kind)->view)
+        return -EPERM;
+    if (bytes > 0 && (!(flags & O_APPEND) || (flags & O_TRUNC)))
+        return -EPERM;
+    return 0;
+}
+
+static int open_writer(struct fs *fs, const struct node *n, struct open_file *f)
+{
+    char path[TREE_PATH_BYTES];
+    struct node_names nm;
+
+    node_names(fs->st, n, &nm);
+    tree_path(fs->st, n, path);
+    struct evs_target target = {.kind = node_traits(n->kind)->view_kind,
+                                .entity = nm.entity,
+                                .entity_len = nm.entity_n,
+                                .type = nm.type,
+                                .type_len = nm.type_n};
+    return evs_writer_new(fs->st, &target, path, &f->writer, NULL);
+}
+
+/* Open node n, a view, into *fi. */
+static int open_view(struct fs *fs, const struct node *n, struct fuse_file_info *fi)
+{
+    struct evs_extent x = {0};
+    struct open_file *f;
+    int r;
+
+    if (node_numbered(n)) {
+        struct evs_view v = tree_view(n);
+        (void)evs_view_extent(fs->st, &v, &x); /* a failure is no event yet */
+    }
+    r = check_write(n, fi->flags, x.bytes);
+    if (r < 0)
+        return r;
+    f = file_new(fs, n);
+    if (!f)
+        return -ENOMEM;
+    f->reader = (fi->flags & O_ACCMODE) != O_WRONLY;
+    f->level = (fi->flags & O_NONBLOCK) != 0;
+    if ((fi->flags & O_ACCMODE) != O_RDONLY) {
+        r = open_writer(fs, n, f);
+        if (r < 0) {
+            file_free(f);
+            return r;
+        }
+    }
+    fi->fh = (uintptr_t)f;
+    fi->direct_io = f->writer || f->level;
+    fi->keep_cache = !fi->direct_io;
+    fi->noflush = 1;
+    return 0;
+}
+
+struct doc_task {
+    struct pool_task task;
+    struct fs *fs;
+    fuse_req_t req;
+    struct fuse_file_info fi;
+    uid_t uid;
+    struct node node;
+};
+
+static void open_doc(struct pool_task *task)
+{
+    struct doc_task *t = (struct doc_task *)task;
+    struct docs_reader reader = file_reader(t->fs, t->uid);
+    struct open_file *f = file_new(t->fs, &t->node);
+    int r = f ? docs_make(&reader, &t->node, &f->doc, &f->doc_n) : -ENOMEM;
+
+    t->fi.fh = (uintptr_t)f;
+    t->fi.direct_io = 1;
+    t->fi.noflush = 1;
+    if (r < 0)
+        fuse_reply_err(t->req, -r);
+    if (r < 0 || fuse_reply_open(t->req, &t->fi) < 0)
+        file_free(f);
+    free(t);
+}
+
+/* OPEN. EPERM for a write open of what computes or exists, but for O_APPEND of a view; ENOENT for a document
+ * of nothing. Caches: see above. */
+void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+    struct fs *fs = fs_of(req);
+    struct node n;
+    int r = nodes_resolve(fs->nodes, ino, &n);
+
+    if (r == 0 && node_traits(n.kind)->document) {
+        struct doc_task *t = malloc(sizeof *t);
+        r = !t ? -ENOMEM : check_write(&n, fi->flags, 1);
+        if (r == 0) {
+            *t = (struct doc_task){.task = {.fn = open_doc},
+                                   .fs = fs,
+                                   .req = req,
+                                   .fi = *fi,
+                                   .uid = fuse_req_ctx(req)->uid,
+                                   .node = n};
+            pool_submit(fs->pool, &t->task);
+            return;
+        }
+        free(t);
+    } else if (r == 0) {
+        r = node_traits(n.kind)->view ? open_view(fs, &n, fi) : -EISDIR;
+    }
+    if (r < 0)
+        fuse_reply_err(req, -r);
+    else if (fuse_reply_open(req, fi) < 0)
+        file_free(file_of(fi));
+}
+
+/* CREATE: opens a file that has no event yet, whose size is 0 and whose name is not kept. EPERM where no
+ * file may be, EINVAL for a name that is no type's, ENAMETOOLONG; EEXIST with O_EXCL for what another path
+ * made meanwhile. The mode is the directory's, whatever is asked for. */
+void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
+               struct fuse_file_info *fi)
+{
+    struct fs *fs = fs_of(req);
+    struct fuse_entry_param e;
+    struct node dir, n;
+    bool real = false;
+    int r = nodes_resolve(fs->nodes, parent, &dir);
+
+    (void)mode;
+    if (r == 0)
+        r = tree_child(fs->st, &dir, name, &n);
+    if (r == 0 && !node_traits(n.kind)->view)
+        r = -EPERM;
+    if (r == 0) {
+        real = tree_exists(fs->st, &n);
+        if (real && (fi->flags & O_EXCL))
+            r = -EEXIST;
+    }
+    if (r == 0)
+        r = attr_entry(fs, &n, real, &e);
+    if (r < 0) {
+        fuse_reply_err(req, -r);
+        return;
+    }
+    r = open_view(fs, &n, fi);
+    if (r < 0)
+        fuse_reply_err(req, -r);
+    else if (fuse_reply_create(req, &e, fi) < 0)
+        file_free(file_of(fi));
+    else
+        return;
+    nodes_forget(fs->nodes, n.id, 1);
+}
+
+/* RELEASE: the last close. An unfinished value goes to rejected.jsonl. */
+void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+    (void)ino;
+    file_free(file_of(fi));
+    fuse_reply_err(req, 0);
+}

@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: MIT */
+/* A mount whose daemon is dead answers ENOTCONN to everything. (1) It is unmounted, lazily, if it is an evfs
+ * mount and we may; else the message says how. (2) A mount that works is never touched. */
+#include "place.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define DEAD_MAX 8
+
+/* Its absolute path, though it can't be looked at: the parent's path and the last component. */
+static char *path_of_dead(const char *mountpoint)
+{
+    char *copy = strdup(mountpoint), *ret = NULL, *parent, *name;
+    size_t n = copy ? strlen(copy) : 0;
+
+    if (!copy)
+        return NULL;
+    while (n > 1 && copy[n - 1] == '/')
+        copy[--n] = '\0';
+    name = strrchr(copy, '/');
+    if (name) {
+        *name++ = '\0';
+        parent = realpath(*copy ? copy : "/", NULL);
+    } else {
+        name = copy;
+        parent = realpath(".", NULL);
+    }
+    if (parent && asprintf(&ret, "%s/%s", strcmp(parent, "/") == 0 ? "" : parent, name) < 0)
+        ret = NULL;
+    free(parent);
+    free(copy);
+    return ret;
+}
+
+/* mountinfo writes blanks and the like as \ooo. */
+static void unescape(char *s)
+{
+    char *out = s;
+
+    while (*s) {
+        if (s[0] == '\\' && s[1] >= '0' && s[1] <= '3' && s[2] >= '0' && s[2] <= '7' &&
+            s[3] >= '0' && s[3] <= '7') {
+            *out++ = (char)((s[1] - '0') << 6 | (s[2] - '0') << 3 | (s[3] - '0'));
+            s += 4;
+        } else {
+            *out++ = *s++;
+        }
+    }
+    *out = '\0';
+}
+
+/* Is the topmost mount at path one of evfs? */
+static bool is_ours(const char *path)
+{
+    FILE *f = fopen("/proc/self/mountinfo", "re");
+    char *line = NULL, where[PATH_MAX];
+    size_t cap = 0;
+    bool ours = false;
+
+    if (!f)
+        return false;
+    while (getline(&line, &cap, f) > 0) {
+        if (sscanf(line, "%*s %*s %*s %*s %4095s", where) != 1)
+            continue;
+        unescape(where);
+        if (strcmp(where, path) == 0)
+            ours = strstr(line, " - fuse.evfs ") != NULL;
+    }
+    free(line);
+    fclose(f);
+    return ours;
+}
+
+static int unmount(const char *path)
+{
+    pid_t pid;
+    int status = 1;
+
+    if (umount2(path, MNT_DETACH) == 0)
+        return 0;
+    pid = fork();
+    if (pid == 0) {
+        execlp("fusermount3", "fusermount3", "-u", "-z", path, (char *)NULL);
+        _exit(127);
+    }
+    if (pid < 0 || waitpid(pid, &status, 0) < 0 || status != 0)
+        return -EPERM;
+    return 0;
+}
+
+static int clear_dead(const char *mountpoint)
+{
+    char *path = path_of_dead(mountpoint);
+    int r = path && is_ours(path) ? unmount(path) : -EPERM;
+
+    if (r < 0)
+        fprintf(stderr,
+                "evfs: mount: %s: a filesystem whose daemon is dead is mounted there; end it with "
+                "'fusermount3 -u -z %s' (or umount -l)\n",
+                mountpoint, mountpoint);
+    else
+        fprintf(stderr, "evfs: mount: %s: the daemon of the last mount is dead; unmounted it\n",
+                mountpoint);
+    free(path);
+    return r < 0 ? 1 : 0;
+}
+
+/* stat(2) won't do: the kernel may still have the attributes of a dead mount. */
+static int look(const char *mountpoint)
+{
+    int fd = open(mountpoint, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    if (fd < 0)
+        return errno;
+    (void)close(fd);
+    return 0;
+}
+
+int place_check(const char *mountpoint, char **ret_path)
+{
+    int r = look(mountpoint);
+
+    for (int i = 0; r == ENOTCONN && i < DEAD_MAX; i++) { /* they may lie upon each other */
+        if (clear_dead(mountpoint) != 0)
+            return 1;
+        r = look(mountpoint);
+    }
+    if (r == EACCES)
+        r = 0; /* not readable, but perhaps ours to mount on: the kernel knows */
+    if (r == 0) {
+        *ret_path = realpath(mountpoint, NULL);
+        if (*ret_path)
+            return 0;
+        r = errno;
+    }
+    fprintf(stderr, "evfs: mount: %s: %s%s\n", mountpoint, strerror(r),
+            r == ENOENT ? "; make it with mkdir" : "");
+    return 1;
+}

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MIT */
+/* log_state: what log.c (appending, reading) and logsync.c (syncing) share. Private to them. */
+#ifndef STORE_LOG_STATE_H
+#define STORE_LOG_STATE_H
+
+#include "segment.h"
+
+#include <pthread.h>
+
+/* Room for segment pointers: address space, not memory. Enough for LIMIT_EVENTS in the smallest
+ * segments. */
+#define SEGMENTS_MAX ((size_t)1 << 25)
+
+struct log {
+    struct log_options o; /* const after open, as is dirfd */
+    int dirfd;            /* owned: the directory "log"; -1 in memory */
+    struct segment **s;   /* reserved for SEGMENTS_MAX, mapped; entries const once below count */
+    _Atomic size_t count; /* stored under commit */
+    _Atomic bool read_only;
+    struct segment *current UNDER_COMMIT; /* s[count - 1] */
+    struct segment *fixing UNDER_COMMIT;  /* recs of it are being fixed; or NULL */
+
+    _Atomic bool dir_dirty;   /* a file was made since the directory was synced */
+    _Atomic size_t sealed;    /* so many segments at the front are; stored by the leader */
+    _Atomic uint64_t durable; /* stored by the leader */
+    _Atomic uint64_t syncs;
+    pthread_mutex_t sync_lock;
+    pthread_cond_t sync_done;
+    bool syncing;     /* under sync_lock: there is a leader */
+    bool sync_failed; /* under sync_lock: for good, sync_error says why */
+    struct evs_error sync_error;
+};
+
+/* Acquire: the pointers below it, and what they point to, are there. Pairs with add_segment(). */
+static inline size_t log_count(const struct log *lg)
+{
+    return atomic_load_explicit(&lg->count, memory_order_acquire);
+}
+
+/* Sync all that is visible, and seal what was rolled away from. Waits for who is at it already. */
+int sync_now(struct log *lg, struct evs_error *err);
+/* The same, and the header of the last segment says that the end is clean, unless the log is
+ * read-only. */
+int sync_close(struct log *lg, struct evs_error *err);
+
+#endif
