@@ -26,6 +26,7 @@ struct job {
     struct cursor *c;
     uint64_t pos;
     char *buf;
+    const char *at; /* peek: where the bytes are */
     size_t n;
     ssize_t got;
     evs_seq after;
@@ -71,7 +72,7 @@ static int line_at(struct cursor *c, struct slice *ret, const struct log_rec **r
         goto bad;
     while (at < 28 && (unsigned)(line.p[at] - '0') < 10) /* {"seq": has 7 bytes */
         seq = seq * 10 + (unsigned)(line.p[at++] - '0');
-    if (seq != c->seq || !line_crc_ok(line.p, line.n))
+    if (seq != c->seq || !line_crc_ok(line.p, line.n, log_rec_data(r)))
         goto bad;
     *ret = line;
     *ret_rec = r;
@@ -255,6 +256,53 @@ ssize_t cursor_read(struct cursor *c, uint64_t pos, void *buf, size_t n, struct 
     struct job j = {.c = c, .pos = pos, .buf = buf, .n = n, .err = err};
     int r = guarded(c, read_job, &j);
 
+    return r < 0 ? r : j.got;
+}
+
+static int peek_job(void *arg)
+{
+    struct job *j = arg;
+    struct cursor *c = j->c;
+
+    refresh(c);
+    if (j->pos >= c->v.bytes)
+        return 0;
+    if (!c->seq || j->pos < c->pos || j->pos >= c->pos + lengths_of(&c->len, (uint32_t)c->seq))
+        seek(c, j->pos);
+    while (c->seq && (size_t)j->got < j->n) {
+        const struct log_rec *r;
+        struct slice line;
+        int e = line_at(c, &line, &r, j->err);
+        if (e < 0)
+            return j->got ? 0 : e;
+        size_t skip = j->got ? 0 : (size_t)(j->pos - c->pos);
+        if (skip >= line.n)
+            return -EIO; /* a damaged idx: the search did not end where it should */
+        if (!j->got)
+            j->at = line.p + skip;
+        else if (line.p != j->at + j->got)
+            break; /* the next segment */
+        if (line.n - skip > j->n - (size_t)j->got) {
+            j->got = (ssize_t)j->n; /* a part of it; it stays the present one */
+            break;
+        }
+        j->got += (ssize_t)(line.n - skip);
+        advance(c);
+    }
+    return 0;
+}
+
+ssize_t cursor_peek(struct cursor *c, uint64_t pos, size_t n, const void **ret,
+                    struct evs_error *err)
+{
+    struct job j = {.c = c, .pos = pos, .n = n, .err = err};
+    int r;
+
+    if (c->v.kind != EVS_ALL)
+        return -EOPNOTSUPP;
+    r = guarded(c, peek_job, &j);
+    if (r == 0)
+        *ret = j.at;
     return r < 0 ? r : j.got;
 }
 

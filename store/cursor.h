@@ -11,6 +11,10 @@ int cursor_new(const struct index *ix, struct log *lg, const struct evs_view *v,
                struct cursor **ret, struct evs_error *err);
 void cursor_free(struct cursor *c);
 ssize_t cursor_read(struct cursor *c, uint64_t pos, void *buf, size_t n, struct evs_error *err);
+/* The same without a copy, where the view's lines are neighbours in the log (EVS_ALL): *ret points to up to n
+ * checked bytes, mapped for as long as the log is open. -EOPNOTSUPP for other views. */
+ssize_t cursor_peek(struct cursor *c, uint64_t pos, size_t n, const void **ret,
+                    struct evs_error *err);
 int cursor_find(struct cursor *c, evs_seq after, uint64_t *ret_pos, struct evs_error *err);
 
 /* Each whole line of a view, in order, checked. fn's non-zero result ends it and is returned. The slice is

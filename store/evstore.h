@@ -238,6 +238,13 @@ EVS_API void evs_cursor_free(struct evs_cursor *c); /* NULL is fine */
 EVS_API ssize_t evs_cursor_read(struct evs_cursor *c, uint64_t pos, void *buf, size_t n,
                                 struct evs_error *err);
 
+/* The same without a copy: *ret points to up to n checked bytes of the store's own memory, constant and valid
+ * until evs_close(). Only for EVS_ALL, and perhaps less than n before the end; -EOPNOTSUPP for other views:
+ * use evs_cursor_read(). A disk error while the bytes are touched later is a SIGBUS; writing them to a
+ * descriptor is safe (EFAULT). */
+EVS_API ssize_t evs_cursor_peek(struct evs_cursor *c, uint64_t pos, size_t n, const void **ret,
+                                struct evs_error *err);
+
 /* The byte at which the first event with seq > after begins (the view's end if there is none). */
 EVS_API int evs_cursor_find(struct evs_cursor *c, evs_seq after, uint64_t *ret_pos,
                             struct evs_error *err);
@@ -368,8 +375,9 @@ EVS_API int evs_verify(const char *dir, evs_report_fn *report, void *arg, struct
 /* Make idx and checkpoint again from the log. */
 EVS_API int evs_rebuild(const char *dir, evs_report_fn *report, void *arg, struct evs_error *err);
 
-/* Append lines that keep their seq, id, time, recorded, version, uid: evs_import_exact() of another
- * store's lines, in order, from seq 1, into an empty store. Bytes must be whole lines. */
+/* Append lines that keep their seq, id, time, recorded, version and uid: another store's lines, in order, from
+ * seq 1, into an empty store. Takes whole lines and whole transactions; returns how many bytes, which may
+ * be less than n (call again with what is left and more), or why the first line is refused. */
 EVS_API ssize_t evs_import_exact(struct evs_store *st, const void *lines, size_t n,
                                  struct evs_error *err);
 

@@ -461,31 +461,47 @@ void ingest_trouble(struct evs_store *st, const struct evs_error *err)
 
 /* ---- recovery ---- */
 
-int ingest_restore(struct index *ix, const struct log *lg, const struct line *l,
-                   struct log_rec *rec, struct evs_error *err)
+/* The decoded names of a stored line; slices into it, or into names[cap] where they hold escapes. */
+static int line_names(const struct line *l, struct slice *entity, struct slice *type,
+                      struct slice *id, char *names, size_t cap)
+{
+    struct slice *const out[] = {entity, type, id};
+    const struct slice raw[] = {l->entity, l->type, l->id};
+    const bool escaped[] = {l->entity_escape, l->type_escape, l->id_escape};
+
+    for (int i = 0; i < 3; i++) {
+        *out[i] = raw[i];
+        if (UNLIKELY(escaped[i])) {
+            struct slice quoted = {raw[i].p - 1, raw[i].n + 2};
+            if (quoted.n > cap)
+                return -EBADMSG;
+            size_t n = scan_decode(quoted, names, NULL);
+            *out[i] = (struct slice){names, n};
+            names += n;
+            cap -= n;
+        }
+    }
+    return entity->n && entity->n <= LIMIT_ENTITY_BYTES && type->n && type->n <= LIMIT_TYPE_BYTES
+               ? 0
+               : -EBADMSG;
+}
+
+int ingest_restore(struct index *ix, const struct line *l, struct log_rec *rec,
+                   struct evs_error *err)
 {
     char names[6 * (LIMIT_ENTITY_BYTES + LIMIT_TYPE_BYTES + LIMIT_ID_BYTES)];
-    struct slice entity = l->entity, type = l->type, id = l->id;
-    size_t used = 0;
+    struct slice entity, type, id;
 
-    struct slice *const raw[] = {&entity, &type, &id};
-    const bool escaped[] = {l->entity_escape, l->type_escape, l->id_escape};
-    for (int i = 0; i < 3; i++)
-        if (UNLIKELY(escaped[i])) {
-            struct slice quoted = {raw[i]->p - 1, raw[i]->n + 2};
-            if (quoted.n > sizeof names - used)
-                return evs_fail(err, EVS_DAMAGED, EVS_NOWHERE);
-            size_t n = scan_decode(quoted, names + used, NULL);
-            *raw[i] = (struct slice){names + used, n};
-            used += n;
-        }
-    if (entity.n > LIMIT_ENTITY_BYTES || type.n > LIMIT_TYPE_BYTES || !entity.n || !type.n ||
-        !index_has_room(ix, 1) || l->seq > LIMIT_EVENTS)
+    if (line_names(l, &entity, &type, &id, names, sizeof names) < 0 || l->seq > LIMIT_EVENTS)
         return evs_fail(err, EVS_DAMAGED, EVS_NOWHERE);
-    rec->entity = index_intern_entity(ix, entity, index_entity_hash(entity));
-    rec->type = index_intern_type(ix, type, index_type_hash(type));
-    if (!rec->type)
-        return evs_fail_at(err, EVS_TOO_MANY, EVS_NOWHERE, "types");
+    if (!index_has_room(ix, 1))
+        return evs_fail_at(err, EVS_TOO_MANY, EVS_NOWHERE, "events or names");
+    if (UNLIKELY(!rec->entity || !rec->type)) {
+        rec->entity = index_intern_entity(ix, entity, index_entity_hash(entity));
+        rec->type = index_intern_type(ix, type, index_type_hash(type));
+        if (!rec->type)
+            return evs_fail_at(err, EVS_TOO_MANY, EVS_NOWHERE, "types");
+    }
     struct set *s = index_set(ix, rec->entity);
     if (l->version != s->decided + 1ull)
         return evs_fail_at(err, EVS_DAMAGED, EVS_NOWHERE, "event %llu has version %llu, not %u",
@@ -494,7 +510,10 @@ int ingest_restore(struct index *ix, const struct log *lg, const struct line *l,
     s->decided++;
     if (line_id_seq(id) != l->seq)
         table_insert(&ix->ids, index_id_hash(rec->entity, id), (uint32_t)l->seq);
-    const struct apply ap = {.lg = lg, .first = (uint32_t)l->seq, .recs = rec, .n = 1};
-    index_apply(ix, &ap, ap.first);
     return 0;
+}
+
+void ingest_unrestore(struct index *ix, const struct log_rec *rec)
+{
+    index_set(ix, rec->entity)->decided--;
 }

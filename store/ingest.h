@@ -87,10 +87,12 @@ uint32_t ingest_prepare(struct evs_store *st, struct batch *b, const struct evs_
 uint32_t ingest_commit(struct evs_store *st, struct batch *b, uint32_t n, bool transaction,
                        const struct evs_cred *cred, struct evs_error *err);
 
-/* Give the numbers of a stored line to the index (recovery, import --exact): names interned, applied, a
- * writer's id remembered. rec->entity and rec->type are filled in. */
-int ingest_restore(struct index *ix, const struct log *lg, const struct line *l,
-                   struct log_rec *rec, struct evs_error *err) NEEDS_COMMIT;
+/* A stored line (recovery, import --exact) takes its place: its names get their numbers in rec (unless they
+ * are there: found already), its version must be its entity's next, a writer's id is remembered. The caller
+ * applies it then (index_apply()), or takes it back. */
+int ingest_restore(struct index *ix, const struct line *l, struct log_rec *rec,
+                   struct evs_error *err) NEEDS_COMMIT;
+void ingest_unrestore(struct index *ix, const struct log_rec *rec) NEEDS_COMMIT;
 
 /* Remember the first error that made the store read-only, for evs_health(). */
 void ingest_trouble(struct evs_store *st, const struct evs_error *err);

@@ -20,6 +20,7 @@
 #include <stdio.h>
 #include <sys/file.h>
 #include <sys/mman.h>
+#include <ucontext.h>
 
 #define RETRY(call)                                                                                \
     ({                                                                                             \
@@ -277,8 +278,12 @@ static void guard_signal(int sig, siginfo_t *info, void *context)
 {
     bool fault_here = info->si_code > 0; /* else a process has sent it */
 
-    if (guard && fault_here)
+    if (guard && fault_here) {
+        /* Leave nothing blocked: sigaction()'s NODEFER is enough for SIGBUS by the book, but a
+         * sanitizer that wraps handlers blocks everything. Only this path pays for it. */
+        (void)pthread_sigmask(SIG_SETMASK, &((const ucontext_t *)context)->uc_sigmask, NULL);
         siglongjmp(*guard, 1);
+    }
     if (guard_before.sa_flags & SA_SIGINFO) {
         guard_before.sa_sigaction(sig, info, context);
     } else if (guard_before.sa_handler != SIG_DFL && guard_before.sa_handler != SIG_IGN) {

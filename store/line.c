@@ -411,12 +411,25 @@ int line_parse(const char *p, size_t n, struct line *ret, uint32_t *ret_data, ui
     return 0;
 }
 
-bool line_crc_ok(const char *p, size_t n)
+bool line_crc_ok(const char *p, size_t n, uint32_t data)
 {
-    struct line l = {0};
-    struct found f = {0};
+    static const char before[] = "\"crc\":\"", behind[] = "\",\"data\":";
+    const size_t digits = data - (sizeof behind - 1) - CRC_BYTES;
+    uint32_t want = 0;
 
-    return walk_line(p, n, &l, &f) && sum_ok(p, n, &f);
+    if (data < sizeof before + sizeof behind + CRC_BYTES || n < 2 || data > n - 2 ||
+        p[n - 2] != '}' || p[n - 1] != '\n' ||
+        memcmp(p + data - (sizeof behind - 1), behind, sizeof behind - 1) != 0 ||
+        memcmp(p + digits - (sizeof before - 1), before, sizeof before - 1) != 0)
+        return false;
+    for (size_t i = 0; i < CRC_BYTES; i++) {
+        char c = p[digits + i];
+        if (!(c >= '0' && c <= '9') && !(c >= 'a' && c <= 'f'))
+            return false;
+        want = want << 4 | (uint32_t)(c <= '9' ? c - '0' : c - 'a' + 10);
+    }
+    uint32_t crc = crc32c(0, p, digits);
+    return crc32c(crc, p + digits + CRC_BYTES, n - digits - CRC_BYTES) == want;
 }
 
 uint64_t line_id_seq(struct slice id)

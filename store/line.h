@@ -34,8 +34,9 @@ size_t line_write(const struct line *l, struct clock_text *c, char *out, uint32_
  * *ret_crc as above, may be NULL. 0, or -EBADMSG where anything differs. */
 int line_parse(const char *p, size_t n, struct line *ret, uint32_t *ret_data, uint32_t *ret_crc);
 
-/* Only the CRC, for bytes whose place is known. */
-bool line_crc_ok(const char *p, size_t n);
+/* Only the CRC, for bytes whose place is known; data: the offset of data (log_rec_data()), which says where
+ * the CRC stands. Of n_bytes anything, never reads outside of them. */
+bool line_crc_ok(const char *p, size_t n, uint32_t data);
 
 /* The store's own id: UUID version 7 (RFC 9562, method 3 for the fraction of a millisecond), rand_b = seq
  * (40 bits) and key (22 bits). 36 bytes, lower case. */

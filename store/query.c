@@ -194,6 +194,9 @@ static int directory_time_job(void *arg)
 
     if (child)
         newest = first_of(st, index_set(st->ix, child), false);
+    if (child && !newest) /* the newest has only an owner, or was only named: look at all */
+        for (entity_id c = evs_next_child(st, j->e, 0); c; c = evs_next_child(st, j->e, c))
+            newest = MAX(newest, first_of(st, index_set(st->ix, c), false));
     if (pairs) {
         newest = MAX(newest, first_of(st, index_set(st->ix, pairs), true));
     } else if (j->e != EVS_ROOT) {
@@ -290,6 +293,15 @@ ssize_t evs_cursor_read(struct evs_cursor *c, uint64_t pos, void *buf, size_t n,
     ssize_t r = cursor_read(c->c, pos, buf, n, &why);
 
     return r < 0 ? remember(c->st, &why, err) : r;
+}
+
+ssize_t evs_cursor_peek(struct evs_cursor *c, uint64_t pos, size_t n, const void **ret,
+                        struct evs_error *err)
+{
+    struct evs_error why;
+    ssize_t r = cursor_peek(c->c, pos, n, ret, &why);
+
+    return r < 0 && r != -EOPNOTSUPP ? remember(c->st, &why, err) : r;
 }
 
 int evs_cursor_find(struct evs_cursor *c, evs_seq after, uint64_t *ret_pos, struct evs_error *err)

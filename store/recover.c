@@ -12,35 +12,62 @@ struct replay {
     struct evs_error *err;
 };
 
+static int replay_failed(const struct replay *rp, const struct log_walked *w)
+{
+    char name[80], why[sizeof rp->err->detail];
+
+    if (!rp->err)
+        return -EIO;
+    log_segment_name(rp->lg, w->line.seq, name, sizeof name);
+    memcpy(why, rp->err->detail, sizeof why);
+    return evs_fail_at(rp->err, rp->err->why, w->offset, "%s: %.70s", name, why);
+}
+
+/* Names that are known already, so that what follows finds everything in the cache: the misses of one event
+ * overlap with those of its neighbours. */
+static void look_ahead(const struct index *ix, const struct log_walked *lines, size_t n,
+                       struct log_rec *recs)
+{
+    uint64_t hash[LOG_WALK_LINES];
+
+    for (size_t i = 0; i < n; i++) {
+        hash[i] = index_entity_hash(lines[i].line.entity);
+        table_prefetch(&ix->names, hash[i]);
+    }
+    for (size_t i = 0; i < n; i++) {
+        const struct line *l = &lines[i].line;
+        if (l->entity_escape || l->type_escape)
+            continue;
+        recs[i].entity = index_find_entity(ix, l->entity, hash[i]);
+        recs[i].type = index_find_type(ix, l->type, index_type_hash(l->type));
+        if (recs[i].entity)
+            postings_prefetch(&ix->a, index_set(ix, recs[i].entity));
+    }
+}
+
 static int replay_lines(void *arg, const struct log_walked *lines, size_t n) UNANALYSED;
 static int replay_lines(void *arg, const struct log_walked *lines, size_t n)
 {
     struct replay *rp = arg;
+    struct log_rec recs[LOG_WALK_LINES];
+    int r;
 
+    for (size_t i = 0; i < n; i++)
+        recs[i] = (struct log_rec){.place = log_place(lines[i].offset, lines[i].data),
+                                   .recorded_us = lines[i].line.recorded_us,
+                                   .len = (uint32_t)lines[i].raw.n,
+                                   .crc = lines[i].crc};
+    look_ahead(rp->ix, lines, n, recs);
     for (size_t i = 0; i < n; i++) {
-        const struct line *l = &lines[i].line;
-        if (!l->entity_escape)
-            table_prefetch(&rp->ix->names, index_entity_hash(l->entity));
-    }
-    for (size_t i = 0; i < n; i++) {
-        const struct log_walked *w = &lines[i];
-        struct log_rec rec = {.place = log_place(w->offset, w->data),
-                              .recorded_us = w->line.recorded_us,
-                              .len = (uint32_t)w->raw.n,
-                              .crc = w->crc};
-        int r = ingest_restore(rp->ix, rp->lg, &w->line, &rec, rp->err);
-        if (r < 0) {
-            if (rp->err) {
-                char name[80], why[sizeof rp->err->detail];
-                log_segment_name(rp->lg, w->line.seq, name, sizeof name);
-                memcpy(why, rp->err->detail, sizeof why);
-                (void)evs_fail_at(rp->err, rp->err->why, w->offset, "%s: %.70s", name, why);
-            }
-            return r;
-        }
-        if ((r = log_fix_rec(rp->lg, w->line.seq, &rec, rp->err)) < 0)
+        if ((r = ingest_restore(rp->ix, &lines[i].line, &recs[i], rp->err)) < 0)
+            return replay_failed(rp, &lines[i]);
+        if ((r = log_fix_rec(rp->lg, lines[i].line.seq, &recs[i], rp->err)) < 0)
             return r;
     }
+    const struct apply ap = {
+        .lg = rp->lg, .first = (uint32_t)lines[0].line.seq, .recs = recs, .n = (uint32_t)n};
+    for (uint32_t i = 0; i < ap.n; i++)
+        index_apply(rp->ix, &ap, ap.first + i);
     return 0;
 }
 

@@ -225,7 +225,6 @@ static int read_header(struct segment *s, int fd, struct evs_error *err)
     if (h.first != s->first || h.bytes >> SEGMENT_BYTES_BITS || h.n >> SEGMENT_LINES_BITS ||
         (h.flags & FLAG_SEALED && s->idx_recs < h.n))
         return 0;
-    s->good_header = true;
     s->sealed = h.flags & FLAG_SEALED;
     s->synced = (struct segment_mark){h.bytes, h.n};
     return 0;
@@ -378,7 +377,6 @@ int segment_create(int dirfd, evs_seq first, struct segment_mark room, struct se
         segment_close(s);
         return r;
     }
-    s->good_header = true;
     *ret = s;
     return 0;
 }

@@ -24,16 +24,15 @@ struct segment {
     int fd, idx_fd;             /* owned; -1: in memory, read only, or sealed */
     bool read_only;             /* const: nothing is ever written */
     bool sealed;                /* one thread: the opener, then the syncer */
-    bool good_header;           /* const after open: the idx had a valid one */
     const char *lines;          /* mapped; const once anything is visible, as are the next four */
     const struct log_rec *recs; /* mapped behind the header; or own memory */
     struct segment_mark room;   /* mapped for so much */
-    char *own_lines,
-        *own_recs;       /* in memory, or recs of a read-only log; the same bytes, writable */
-    const char *idx_map; /* with the header; NULL: own_recs */
-    char *fix_map;       /* the idx, writable, while recs are being fixed */
-    uint64_t fix_bytes;
-    int fix_fd;
+    char *own_lines;            /* in memory: the same bytes, writable */
+    char *own_recs;             /* the same for recs; also of a reader that had to */
+    const char *idx_map;        /* with the header; NULL: own_recs */
+    char *fix_map;              /* the idx, writable, while recs are being fixed */
+    uint64_t fix_bytes;         /* of that mapping */
+    int fix_fd;                 /* owned; or -1 */
     uint64_t size, idx_recs;    /* when opened: of the file, and the recs that its idx had */
     struct segment_mark synced; /* one thread: the syncer. What a header may call durable */
     struct segment_mark tail UNDER_COMMIT; /* end of what is appended */

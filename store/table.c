@@ -22,7 +22,9 @@ int region_init(struct region *r, size_t want, struct evs_error *err)
         char *p = mmap(NULL, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
                        -1, 0);
         if (p != MAP_FAILED) {
-            (void)madvise(p, n, MADV_HUGEPAGE); /* faster where the kernel has it, right without */
+            if (want > HUGE_PAGE)
+                (void)madvise(p, n,
+                              MADV_HUGEPAGE); /* faster where the kernel has it, right without */
             *r = (struct region){.base = p, .reserved = n};
             return 0;
         }

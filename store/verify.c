@@ -72,9 +72,13 @@ static int verify_lines(void *arg, const struct log_walked *lines, size_t n)
         v->tx = l->tx;
         if (rec_differs(&rec, log_rec(v->lg, l->seq)))
             find_at(v, l->seq, w->offset, "its idx record differs: run 'evfs rebuild'");
-        if (!v->gap && ingest_restore(v->ix, v->lg, l, &rec, &why) < 0) {
+        if (!v->gap && ingest_restore(v->ix, l, &rec, &why) < 0) {
             find_at(v, l->seq, w->offset, why.detail[0] ? why.detail : evs_reason_text(why.why));
             v->gap = true;
+        }
+        if (!v->gap) {
+            const struct apply ap = {.lg = v->lg, .first = (uint32_t)l->seq, .recs = &rec, .n = 1};
+            index_apply(v->ix, &ap, ap.first);
         }
         v->seen = l->seq;
     }
@@ -200,56 +204,144 @@ int evs_rebuild(const char *dir, evs_report_fn *report, void *arg, struct evs_er
 
 /* ---- import --exact ---- */
 
-static int import_line(struct evs_store *st, struct slice raw, struct evs_error *err) NEEDS_COMMIT;
-static int import_line(struct evs_store *st, struct slice raw, struct evs_error *err)
-{
-    struct line l;
-    uint32_t data, crc;
-    int r;
+/* Lines that are stored together: whole transactions. */
+struct group {
+    struct line *lines;
+    struct log_rec *recs;
+    uint32_t n, cap;
+    size_t bytes;
+};
 
-    if (line_parse(raw.p, raw.n, &l, &data, &crc) < 0)
-        return evs_fail_at(err, EVS_DAMAGED, EVS_NOWHERE,
+static bool group_grow(struct group *g)
+{
+    uint32_t cap = g->cap ? 2 * g->cap : BATCH_EVENTS;
+    struct line *lines = reallocarray(g->lines, cap, sizeof *lines);
+    if (lines)
+        g->lines = lines;
+    struct log_rec *recs = reallocarray(g->recs, cap, sizeof *recs);
+    if (recs)
+        g->recs = recs;
+    if (!lines || !recs)
+        return false;
+    g->cap = cap;
+    return true;
+}
+
+static int group_line(struct group *g, struct slice raw, evs_seq seq, int64_t recorded_us,
+                      struct evs_error *err)
+{
+    struct line *l = &g->lines[g->n];
+    struct log_rec *rec = &g->recs[g->n];
+    uint32_t data, crc;
+
+    if (line_parse(raw.p, raw.n, l, &data, &crc) < 0)
+        return evs_fail_at(err, EVS_DAMAGED, g->bytes,
                            "not a line of a store, or its checksum differs");
-    if (l.seq != log_end(st->lg) + 1)
-        return evs_fail_at(err, EVS_BAD_FIELD, EVS_NOWHERE, "seq is %" PRIu64 ", not %" PRIu64,
-                           l.seq, log_end(st->lg) + 1);
-    if (l.recorded_us < st->recorded_us)
-        return evs_fail_at(err, EVS_BAD_FIELD, EVS_NOWHERE, "recorded goes back");
-    if ((r = log_reserve(st->lg, raw.n, 1, err)) < 0)
-        return r;
-    struct log_rec rec = {.place = log_place(log_tail(st->lg), data),
-                          .recorded_us = l.recorded_us,
-                          .len = (uint32_t)raw.n,
-                          .crc = crc};
-    if ((r = ingest_restore(st->ix, st->lg, &l, &rec, err)) < 0)
-        return r;
-    if ((r = log_append(st->lg, raw.p, raw.n, &rec, 1, err)) < 0) {
-        log_set_read_only(st->lg); /* the index has the event already */
+    if (l->seq != seq)
+        return evs_fail_at(err, EVS_BAD_FIELD, g->bytes, "seq is %" PRIu64 ", not %" PRIu64, l->seq,
+                           seq);
+    if (l->recorded_us < recorded_us)
+        return evs_fail_at(err, EVS_BAD_FIELD, g->bytes, "recorded goes back");
+    if (g->n && g->lines[g->n - 1].tx && l->tx != g->lines[g->n - 1].tx - 1)
+        return evs_fail_at(err, EVS_BAD_FIELD, g->bytes, "a transaction is not whole");
+    *rec = (struct log_rec){.place = log_place(g->bytes, data),
+                            .recorded_us = l->recorded_us,
+                            .len = (uint32_t)raw.n,
+                            .crc = crc};
+    g->bytes += raw.n;
+    g->n++;
+    return 0;
+}
+
+/* The next lines of in, up to the end of a transaction. n 0: there is no whole one. */
+static int group_fill(struct group *g, struct evs_store *st, struct slice in, struct evs_error *err)
+    NEEDS_COMMIT;
+static int group_fill(struct group *g, struct evs_store *st, struct slice in, struct evs_error *err)
+{
+    evs_seq end = log_end(st->lg);
+    uint32_t whole = 0;
+    size_t whole_bytes = 0;
+    int r = 0;
+
+    g->n = 0;
+    g->bytes = 0;
+    while (g->bytes < in.n && (whole < BATCH_EVENTS || whole < g->n) &&
+           g->n < BATCH_EVENTS + LIMIT_TX_EVENTS) {
+        const char *p = in.p + g->bytes, *lf = memchr(p, '\n', in.n - g->bytes);
+        int64_t before = g->n ? g->recs[g->n - 1].recorded_us : st->recorded_us;
+        if (!lf)
+            break;
+        if (g->n == g->cap && !group_grow(g))
+            return evs_fail(err, EVS_NO_MEMORY, EVS_NOWHERE);
+        r = group_line(g, (struct slice){p, (size_t)(lf - p) + 1}, end + g->n + 1, before, err);
+        if (r < 0)
+            break;
+        if (g->lines[g->n - 1].tx == 0) {
+            whole = g->n;
+            whole_bytes = g->bytes;
+        }
+    }
+    g->n = whole;
+    g->bytes = whole_bytes;
+    return whole ? 0 : r; /* what is whole goes in first: the bad line is met again */
+}
+
+static int group_store(struct group *g, struct evs_store *st, const char *bytes,
+                       struct evs_error *err) NEEDS_COMMIT;
+static int group_store(struct group *g, struct evs_store *st, const char *bytes,
+                       struct evs_error *err)
+{
+    const struct apply ap = {
+        .lg = st->lg, .first = (uint32_t)log_end(st->lg) + 1, .recs = g->recs, .n = g->n};
+    uint32_t n = 0;
+    int r = log_reserve(st->lg, g->bytes, g->n, err);
+
+    for (; r == 0 && n < g->n; n++) {
+        g->recs[n].place += log_tail(st->lg);
+        r = ingest_restore(st->ix, &g->lines[n], &g->recs[n], err);
+        if (r < 0)
+            break;
+    }
+    if (r == 0)
+        r = log_append(st->lg, bytes, g->bytes, g->recs, g->n, err);
+    if (r < 0) {
+        while (n > 0)
+            ingest_unrestore(st->ix, &g->recs[--n]);
         return r;
     }
+    for (uint32_t i = 0; i < g->n; i++)
+        index_apply(st->ix, &ap, ap.first + i);
     log_publish(st->lg);
-    st->recorded_us = l.recorded_us;
+    st->recorded_us = g->recs[g->n - 1].recorded_us;
     return 0;
 }
 
 ssize_t evs_import_exact(struct evs_store *st, const void *lines, size_t n, struct evs_error *err)
 {
     const char *p = lines;
+    struct group g = {0};
     size_t at = 0;
     int r = 0;
 
     ingest_lock(st);
-    while (at < n && r == 0) {
-        const char *lf = memchr(p + at, '\n', n - at);
-        if (!lf)
-            break;
-        size_t len = (size_t)(lf - (p + at)) + 1;
-        r = import_line(st, (struct slice){p + at, len}, err);
+    while (at < n) {
+        struct evs_error why;
+        r = group_fill(&g, st, (struct slice){p + at, n - at}, &why);
+        if (r == 0 && g.n == 0)
+            break; /* the rest is not whole yet */
         if (r == 0)
-            at += len;
+            r = group_store(&g, st, p + at, &why);
+        if (r < 0) {
+            if (err) {
+                *err = why;
+                err->pos = at + (why.pos == EVS_NOWHERE ? 0 : why.pos);
+            }
+            break;
+        }
+        at += g.bytes;
     }
     ingest_unlock(st);
-    if (r < 0 && err && err->pos == EVS_NOWHERE)
-        err->pos = at;
+    free(g.lines);
+    free(g.recs);
     return at ? (ssize_t)at : r;
 }

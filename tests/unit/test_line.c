@@ -45,12 +45,16 @@ static int parse(const char *p, size_t n, struct line *ret)
     memcpy(exact, p, n);
     int r = line_parse(exact, n, ret, &data, &crc);
     if (r == 0) {
-        CHECK(line_crc_ok(exact, n));
+        CHECK(line_crc_ok(exact, n, data));
+        for (uint32_t wrong = 0; wrong < n + 40; wrong += wrong == data - 1 ? 2 : 1)
+            CHECK(!line_crc_ok(exact, n, wrong));
         CHECK(ret->data.p == exact + data);
         CHECK_EQ(line_parse(exact, n, ret, NULL, NULL), 0);
     } else {
         CHECK_EQ(r, -EBADMSG);
         CHECK(data == 77 && crc == 77);
+        for (uint32_t at = 0; at < n + 40; at++)
+            (void)line_crc_ok(exact, n, at); /* only the sanitizer judges */
     }
     free(exact);
     return r;
