@@ -150,7 +150,7 @@ struct evs_stats {
 };
 EVS_API void evs_stats(struct evs_store *st, struct evs_stats *ret);
 
-/* Health in words, one line a finding ("ok\n" if none), into buf, always terminated. Returns 0 if
+/* Health in words, one line a finding ("ok\n" if none), then one a border that closes files, into buf, always terminated. Returns 0 if
  * all is well, 1 if not. */
 EVS_API int evs_health(struct evs_store *st, char *buf, size_t n);
 

@@ -165,6 +165,20 @@ entity_id index_find_entity(const struct index *ix, struct slice id, uint64_t ha
     return 0;
 }
 
+void index_prefetch(const struct index *ix, const uint64_t *hashes, size_t stride, size_t n)
+{
+    const char *p = (const char *)hashes;
+
+    for (size_t i = 0; i < n; i++)
+        table_prefetch(&ix->names, load64(p + i * stride));
+    for (size_t i = 0; i < n; i++)
+        __builtin_prefetch(index_set(ix, table_guess(&ix->names, load64(p + i * stride))), 1);
+    for (size_t i = 0; i < n; i++) {
+        const struct set *s = index_set(ix, table_guess(&ix->names, load64(p + i * stride)));
+        __builtin_prefetch(ix->a.names.base + (size_t)s->name * 4);
+    }
+}
+
 type_id index_find_type(const struct index *ix, struct slice type, uint64_t hash)
 {
     struct table_probe p;

@@ -34,6 +34,8 @@ uint64_t index_id_hash(entity_id e, struct slice id);
 entity_id index_find_entity(const struct index *ix, struct slice id, uint64_t hash);
 type_id index_find_type(const struct index *ix, struct slice type, uint64_t hash);
 entity_id index_find_child(const struct index *ix, entity_id parent, struct slice comp);
+/* Bring what the look-up of n hashes touches into the cache, a loop for each step: slot, set, name. */
+void index_prefetch(const struct index *ix, const uint64_t *hashes, size_t stride, size_t n);
 /* The deepest existing set on the way to id; the root at least. */
 entity_id index_find_nearest(const struct index *ix, struct slice id);
 

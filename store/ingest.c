@@ -202,8 +202,8 @@ uint32_t ingest_prepare(struct evs_store *st, struct batch *b, const struct evs_
         }
         p->entity_hash = index_entity_hash(p->ev.entity);
         p->type_hash = index_type_hash(p->ev.type);
-        table_prefetch(&st->ix->names, p->entity_hash);
     }
+    index_prefetch(st->ix, &b->p->entity_hash, sizeof *b->p, n);
     for (i = 0; i < n; i++)
         if (look_up(st, &b->p[i], &through, cred, end, err) < 0)
             return i;

@@ -197,6 +197,19 @@ static bool owner_may_read(const struct evs_owner *who, const struct evs_owner *
     return (b->mode & want) == want;
 }
 
+/* Does row keep somebody out whom `from`, an owner above it, lets in, and has it anything to show? */
+static bool is_border(const struct owner_row *row, const struct evs_owner *from,
+                      const struct index *ix)
+{
+    if (row->kind != EVS_DIR_ENTITY || all_may_read(&row->own))
+        return false;
+    if (row->own.uid == from->uid && row->own.gid == from->gid &&
+        (from->mode & 0555 & ~row->own.mode) == 0)
+        return false;
+    entity_id e = index_find_entity(ix, row->name, index_entity_hash(row->name));
+    return e && atomic_load_explicit(&index_set(ix, e)->n, memory_order_relaxed);
+}
+
 mode_t owners_border_mask(struct owners *o, const struct evs_dir *d, const struct index *ix)
 {
     mode_t mask = 0444;
@@ -208,18 +221,34 @@ mode_t owners_border_mask(struct owners *o, const struct evs_dir *d, const struc
         nearest(o, d->kind, d->n ? (struct slice){d->name, d->n} : (struct slice){0});
     for (size_t i = 0; own && i < o->n; i++) {
         const struct owner_row *row = &o->rows[i];
-        if (!is_below(row, d) || all_may_read(&row->own))
-            continue;
-        if (row->own.uid == own->own.uid && row->own.gid == own->own.gid &&
-            (own->own.mode & 0555 & ~row->own.mode) == 0)
-            continue; /* closed to nobody whom d lets in */
-        entity_id e = index_find_entity(ix, row->name, index_entity_hash(row->name));
-        if (e && !atomic_load_explicit(&index_set(ix, e)->n, memory_order_relaxed))
-            continue; /* nothing there to be shown */
-        mask &= owner_may_read(&own->own, &row->own) ? 0400 : 0;
+        if (is_below(row, d) && is_border(row, &own->own, ix))
+            mask &= owner_may_read(&own->own, &row->own) ? 0400 : 0;
     }
     (void)pthread_rwlock_unlock(&o->lock);
     return mask;
+}
+
+size_t owners_borders(struct owners *o, const struct index *ix, char *buf, size_t n)
+{
+    size_t used = 0;
+
+    buf[0] = '\0';
+    (void)pthread_rwlock_rdlock(&o->lock);
+    const struct owner_row *root = find(o, EVS_DIR_ROOT, (struct slice){0});
+    for (size_t i = 0; root && i < o->n && used + 1 < n; i++) {
+        const struct owner_row *row = &o->rows[i];
+        char path[EVS_PATH_MAX] = "";
+        if (!is_border(row, &root->own, ix) ||
+            evs_encode_entity(row->name.p, row->name.n, path, sizeof path, NULL) < 0)
+            continue;
+        int r = snprintf(buf + used, n - used,
+                         "border: entities/%s (mode %03o): files above it that show its events are "
+                         "closed to who may not read there\n",
+                         path, (unsigned)row->own.mode & 0777);
+        used += r > 0 ? MIN((size_t)r, n - used - 1) : 0;
+    }
+    (void)pthread_rwlock_unlock(&o->lock);
+    return used;
 }
 
 static bool in_group(const struct evs_cred *c, gid_t gid)

@@ -32,6 +32,10 @@ bool owners_any_below(struct owners *o, const struct evs_dir *d);
 /* evs_border_mask(); has_events says whether an entity holds events at or below it. */
 mode_t owners_border_mask(struct owners *o, const struct evs_dir *d, const struct index *ix);
 
+/* A line for each border that closes files above it: for evs_health(). Returns the bytes written, at most
+ * n - 1, always terminated. */
+size_t owners_borders(struct owners *o, const struct index *ix, char *buf, size_t n);
+
 /* May cred append to entity `id` through a file of directory `through` (0: the root of the tree), which the
  * kernel has let it open? */
 bool owners_may_append(struct owners *o, const struct evs_dir *through, struct slice id,

@@ -122,15 +122,25 @@ static inline uint64_t key_of(const struct chunk *c, enum chunk_key key)
     return key == BY_BYTE ? c->bytes : key == BY_SEQ ? c->first : c->depth;
 }
 
-/* The newest chunk whose key is not above want; 0 if there is none. */
+/* Does it lie behind what is looked for, or behind the first `limit` postings? */
+static inline bool is_beyond(const struct arena *a, uint32_t at, enum chunk_key key, uint64_t want,
+                             uint32_t limit)
+{
+    const struct chunk *c = arena_chunk(a, at);
+
+    return key_of(c, key) > want || c->ordinal >= limit;
+}
+
+/* The newest chunk that begins within the first `limit` postings and whose key is not above want; 0 if
+ * there is none. */
 static uint32_t find_chunk(const struct arena *a, const struct set *s, enum chunk_key key,
-                           uint64_t want)
+                           uint64_t want, uint32_t limit)
 {
     uint32_t at = LOAD_ACQ(s->tail);
 
-    while (at && key_of(arena_chunk(a, at), key) > want) {
+    while (at && is_beyond(a, at, key, want, limit)) {
         const struct chunk *c = arena_chunk(a, at);
-        at = c->jump && key_of(arena_chunk(a, c->jump), key) > want ? c->jump : c->prev;
+        at = c->jump && is_beyond(a, c->jump, key, want, limit) ? c->jump : c->prev;
     }
     return at;
 }
@@ -149,7 +159,7 @@ static void start_at(const struct arena *a, const struct set *s, uint32_t limit,
     ret->chunk_end = UINT32_MAX;
     if (limit > 0)
         ret->seq = varint_get(&ret->p);
-    ret->next = find_chunk(a, s, BY_DEPTH, 0);
+    ret->next = find_chunk(a, s, BY_DEPTH, 0, UINT32_MAX);
     if (ret->next)
         ret->chunk_end = arena_chunk(a, ret->next)->ordinal;
 }
@@ -169,7 +179,7 @@ void postings_next(const struct arena *a, struct posting *it, uint32_t n_bytes)
 void postings_seek_byte(const struct arena *a, const struct set *s, uint32_t limit, uint64_t pos,
                         struct lengths *len, struct posting *ret)
 {
-    start_at(a, s, limit, find_chunk(a, s, BY_BYTE, pos), ret);
+    start_at(a, s, limit, find_chunk(a, s, BY_BYTE, pos, limit), ret);
     while (ret->ordinal < limit) {
         uint32_t n = lengths_of(len, ret->seq);
         if (ret->bytes + n > pos)
@@ -181,7 +191,7 @@ void postings_seek_byte(const struct arena *a, const struct set *s, uint32_t lim
 void postings_seek_seq(const struct arena *a, const struct set *s, uint32_t limit, evs_seq after,
                        struct lengths *len, struct posting *ret)
 {
-    start_at(a, s, limit, find_chunk(a, s, BY_SEQ, after), ret);
+    start_at(a, s, limit, find_chunk(a, s, BY_SEQ, after, limit), ret);
     while (ret->ordinal < limit && ret->seq <= after)
         postings_next(a, ret, lengths_of(len, ret->seq));
 }
@@ -197,7 +207,7 @@ void postings_at(const struct arena *a, const struct set *s, evs_seq end, struct
         *ret = (struct postings_cut){.n = n, .last = last, .bytes = bytes};
         return;
     }
-    start_at(a, s, n, find_chunk(a, s, BY_SEQ, end), &it);
+    start_at(a, s, n, find_chunk(a, s, BY_SEQ, end, n), &it);
     *ret = (struct postings_cut){0};
     while (it.ordinal < n && it.seq <= end) {
         ret->last = it.seq;

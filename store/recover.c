@@ -28,12 +28,11 @@ static int replay_failed(const struct replay *rp, const struct log_walked *w)
 static void look_ahead(const struct index *ix, const struct log_walked *lines, size_t n,
                        struct log_rec *recs)
 {
-    uint64_t hash[LOG_WALK_LINES];
+    uint64_t hash[LOG_WALK_LINES] = {0};
 
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < n; i++)
         hash[i] = index_entity_hash(lines[i].line.entity);
-        table_prefetch(&ix->names, hash[i]);
-    }
+    index_prefetch(ix, hash, sizeof *hash, n);
     for (size_t i = 0; i < n; i++) {
         const struct line *l = &lines[i].line;
         if (l->entity_escape || l->type_escape)
