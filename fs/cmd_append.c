@@ -118,15 +118,16 @@ static void explain(const struct mounted *m, struct evs_error *err)
     free(text);
 }
 
-/* Does a value begin at p, as far as can be seen? After a short write one does, and at the start of a
- * line that isn't an inner one of a pretty-printed value. */
+/* Does a value begin at p, as far as can be seen? After a short write one does, and at the start of
+ * a line that isn't an inner one of a pretty-printed value. */
 static bool value_begins(const struct mounted *m, const char *p)
 {
     return m->first || m->before > 0 || !strchr(" \t\r\n]}\"", *p);
 }
 
-/* A bad value is entered into rejected.jsonl by the write that stops before it, with its place in that
- * write; one that began in an earlier write, with its place in the value, which is no use here. */
+/* A bad value is entered into rejected.jsonl by the write that stops before it, with its place in
+ * that write; one that began in an earlier write, with its place in the value, which is no use
+ * here. */
 static ssize_t write_mounted(void *arg, const char *p, size_t n, struct evs_error *err)
 {
     struct mounted *m = arg;
@@ -183,11 +184,13 @@ static int append_mounted(const char *file, const char *input)
                      f.taken);
     else if (r < 0)
         r = feed_report(&f, &err);
-    /* fsync says as well whether the last value is finished. */
-    else if (fsync(m.fd) < 0)
-        r = errno == EINVAL
-                ? cmd_fail("the last value is not finished: it is not stored, all before it is")
-                : cmd_fail("%s: fsync: %s: not known to be durable", file, strerror(errno));
+    else if (fsync(m.fd) < 0) { /* says as well whether the last value is finished */
+        int code = errno;
+        err = (struct evs_error){.why = EVS_UNFINISHED, .code = code, .pos = UINT64_MAX};
+        r = code == EINVAL
+                ? feed_report(&f, &err)
+                : cmd_fail("%s: fsync: %s: not known to be durable", file, strerror(code));
+    }
     if (close(m.fd) < 0 && r == 0)
         r = cmd_fail("%s: %s", file, strerror(errno));
     return r;
@@ -229,7 +232,7 @@ static int append_opened(const char *data, const char *path, const char *input)
     else if (r < 0)
         r = feed_report(&f, &err);
     else if (evs_writer_pending(o.w, &err) < 0)
-        r = cmd_fail("the last value is not finished: it is not stored, all before it is");
+        r = feed_report(&f, &err);
     evs_writer_free(o.w);
     if (evs_close(st, &err) < 0)
         return cmd_fail_store(data, &err);

@@ -22,7 +22,8 @@
 struct buffer {
     char *p; /* owned */
     size_t cap, n;
-    bool end; /* of the input */
+    bool end;   /* of the input */
+    bool added; /* its last byte is a line feed that the input has not */
 };
 
 static int fail(struct evs_error *err, int code, const char *what)
@@ -62,9 +63,9 @@ static int fill(struct buffer *b, int fd, bool *in_line, struct evs_error *err)
         return 0;
     }
     b->end = true;
-    if (*in_line)
+    b->added = *in_line;
+    if (b->added)
         b->p[b->n++] = '\n'; /* cap leaves room: the read was of at least one byte */
-    *in_line = false;
     return 0;
 }
 
@@ -78,8 +79,10 @@ static size_t piece(const struct feed *f, const struct buffer *b)
     return b->end || (b->n == b->cap && !f->whole_lines) ? b->n : 0;
 }
 
-/* Give n bytes away. On failure line and column are set to where it failed. */
-static int give(struct feed *f, const char *p, size_t n, struct evs_error *err)
+/* Give n bytes away; of whole lines perhaps fewer, as a transaction may need lines that are still to come.
+ * Returns how many are left. On failure line and column are set to where it failed. added: the last byte is
+ * a line feed of ours; if that is what breaks a value, the value was never finished. */
+static ssize_t give(struct feed *f, const char *p, size_t n, bool added, struct evs_error *err)
 {
     while (n > 0) {
         struct evs_error e = {.pos = UINT64_MAX};
@@ -92,15 +95,19 @@ static int give(struct feed *f, const char *p, size_t n, struct evs_error *err)
             n -= (size_t)r;
             continue;
         }
+        if (r == 0 && f->whole_lines)
+            return (ssize_t)n;
         if (r == 0) /* it says nothing, so a second try could go on for ever */
             r = fail(&e, EIO, "write took nothing");
+        if (added && e.why == EVS_LINE_BREAK && e.pos == n - 1)
+            e.why = EVS_UNFINISHED;
         if (e.pos != UINT64_MAX)
             advance(f, p, e.pos < n ? e.pos : n);
         else
             f->column = 0;
         if (err)
             *err = e;
-        return (int)r;
+        return r;
     }
     return 0;
 }
@@ -128,9 +135,12 @@ static int copy(struct feed *f, int fd, struct buffer *b, struct evs_error *err)
         if (r < 0)
             return r;
         size_t n = piece(f, b);
-        r = give(f, b->p, n, err);
-        if (r < 0)
-            return r;
+        ssize_t left = give(f, b->p, n, b->added, err);
+        if (left < 0)
+            return (int)left;
+        if (left > 0 && b->end)
+            return fail(err, EINVAL, "the last transaction is not whole");
+        n -= (size_t)left;
         memmove(b->p, b->p + n, b->n - n);
         b->n -= n;
         if (cmd_signal())
@@ -197,6 +207,9 @@ int feed_report(const struct feed *f, const struct evs_error *err)
     const char *colon = *f->name ? ": " : "";
     char text[512];
 
+    if (err->why == EVS_UNFINISHED)
+        return cmd_fail("%s%sthe last value is not finished: it is not stored, all before it is",
+                        f->name, colon);
     cmd_reason(err, text, sizeof text);
     if (f->line == 0)
         return cmd_fail("%s%s%s", f->name, colon, text);

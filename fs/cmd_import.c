@@ -52,10 +52,8 @@ static int feed_all(struct feed *f, struct import *im, char **files)
         files = none;
     do {
         r = feed_file(f, *files, &err);
-        if (r == 0 && im->w && evs_writer_pending(im->w, &err) < 0)
-            return cmd_fail(
-                "%s%sthe last value is not finished: it is not stored, all before it is", f->name,
-                *f->name ? ": " : "");
+        if (r == 0 && im->w)
+            r = evs_writer_pending(im->w, &err);
     } while (r == 0 && *files && *++files);
     if (r == -EINTR)
         return cmd_fail("ended by a signal, after %" PRIu64 " bytes", f->taken);

@@ -135,8 +135,14 @@ char *cmd_reason(const struct evs_error *err, char *buf, size_t n)
 int cmd_fail_store(const char *dir, const struct evs_error *err)
 {
     char text[512], at[PATH_MAX];
+    struct evs_error e = *err;
 
-    evs_error_format(err, text, sizeof text);
+    if (strcmp(e.detail, dir) == 0)
+        e.detail[0] = '\0'; /* dir stands before it anyway */
+    if (e.why == EVS_SYSTEM)
+        cmd_reason(&e, text, sizeof text);
+    else
+        evs_error_format(&e, text, sizeof text);
     if (err->why != EVS_IN_USE)
         return cmd_fail("%s: %s%s", dir, text,
                         err->why == EVS_DAMAGED ? "; 'evfs verify' finds all damage" : "");

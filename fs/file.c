@@ -16,6 +16,7 @@ struct open_file *file_new(struct fs *fs, const struct node *n)
     f->id = n->id;
     f->kind = n->kind;
     pthread_mutex_init(&f->lock, NULL);
+    pthread_mutex_init(&f->reading, NULL);
     if (node_traits(n->kind)->view && node_numbered(n)) {
         f->view = tree_view(n);
         f->viewed = true;
@@ -45,6 +46,7 @@ void file_free(struct open_file *f)
     evs_cursor_free(f->cursor);
     evs_writer_free(f->writer);
     free(f->doc);
+    pthread_mutex_destroy(&f->reading);
     pthread_mutex_destroy(&f->lock);
     free(f);
 }

@@ -34,9 +34,9 @@ struct fs {
     struct leases *leases;
     struct pool *pool;
     struct sync_queue syncs;
-    bool strict, sync; /* const while mounted */
-    uid_t owner;       /* of the mount */
-    int64_t start_us;  /* the time of what has no event */
+    bool strict, sync, read_only; /* const while mounted */
+    uid_t owner;                  /* of the mount */
+    int64_t start_us;             /* the time of what has no event */
     pthread_mutex_t files_lock;
     struct open_file *files; /* under files_lock */
     size_t files_n;          /* under files_lock */
@@ -75,13 +75,15 @@ struct open_file {
     char *doc;                 /* the snapshot of a document */
     size_t doc_n;
 
-    pthread_mutex_t lock;      /* of what follows */
-    struct evs_view view;      /* once viewed */
-    bool viewed;               /* the node was numbered when we last looked, and then for good */
+    pthread_mutex_t reading;   /* of cursor; held while it reads */
     struct evs_cursor *cursor; /* for sequential reads; NULL until the first */
-    uint64_t seen;             /* bytes of the view at the last READ or POLLIN */
-    uint64_t pos;              /* end of the last READ */
-    bool armed, again;         /* see ops_poll.c */
+
+    pthread_mutex_t lock; /* of what follows; the leases' locks come after it */
+    struct evs_view view; /* once viewed */
+    bool viewed;          /* the node was numbered when we last looked, and then for good */
+    uint64_t seen;        /* bytes of the view at the last READ or POLLIN */
+    uint64_t pos;         /* end of the last READ */
+    bool armed, again;    /* see ops_poll.c */
     struct waiter waiter;
 };
 

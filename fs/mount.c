@@ -188,6 +188,7 @@ static int open_store(struct mount *m)
     fs->start_us = now.tv_sec * 1000000ll + now.tv_nsec / 1000;
     fs->strict = o->strict;
     fs->sync = o->sync;
+    fs->read_only = o->read_only;
     fs->owner = getuid();
     pthread_mutex_init(&fs->files_lock, NULL);
     pthread_mutex_init(&fs->syncs.lock, NULL);

@@ -44,37 +44,51 @@ static char *read_buffer(size_t n)
     return b->bytes;
 }
 
+/* n bytes from pos: in the log itself where they are neighbours there, else copied into this thread's buffer.
+ * A reply of less than was asked for is the end of the file: where the log's next segment begins, what
+ * follows is copied. */
+static ssize_t read_cursor(struct evs_cursor *c, uint64_t pos, size_t n, uint64_t end,
+                           const void **ret, struct evs_error *err)
+{
+    ssize_t r = evs_cursor_peek(c, pos, n, ret, err);
+
+    if (r >= 0 && ((size_t)r == n || pos + (uint64_t)r >= end))
+        return r;
+    if (r < 0 && r != -EOPNOTSUPP)
+        return r;
+    char *buf = read_buffer(n);
+    *ret = buf;
+    return buf ? evs_cursor_read(c, pos, buf, n, err) : -ENOMEM;
+}
+
 /* The open file's cursor where it is free, so that sequential reads don't seek; else one for this read. */
-static ssize_t read_view(struct open_file *f, const struct evs_view *v, uint64_t pos, char *buf,
-                         size_t n)
+static ssize_t read_view(struct open_file *f, const struct evs_view *v, uint64_t pos, size_t n,
+                         uint64_t end, const void **ret)
 {
     struct evs_cursor *c = NULL;
-    struct evs_error err;
+    struct evs_error err = {.why = EVS_OK_};
     ssize_t r = 0;
 
-    if (pthread_mutex_trylock(&f->lock) == 0) {
+    if (pthread_mutex_trylock(&f->reading) == 0) {
         if (!f->cursor)
             r = evs_cursor_new(f->fs->st, v, &f->cursor, &err);
         if (r == 0)
-            r = evs_cursor_read(f->cursor, pos, buf, n, &err);
-        pthread_mutex_unlock(&f->lock);
+            r = read_cursor(f->cursor, pos, n, end, ret, &err);
+        pthread_mutex_unlock(&f->reading);
     } else {
         r = evs_cursor_new(f->fs->st, v, &c, &err);
         if (r == 0)
-            r = evs_cursor_read(c, pos, buf, n, &err);
+            r = read_cursor(c, pos, n, end, ret, &err);
         evs_cursor_free(c);
     }
-    if (r < 0)
+    if (r < 0 && err.why != EVS_OK_)
         fs_log_error("read", &err);
     return r;
 }
 
-/* What poll goes by: this read has seen the view as large as it was before it. If the kernel was told
- * another size, it has to ask again, or it would end the next read short of what poll takes as seen. */
-static void note_read(struct open_file *f, const struct node *n, uint64_t bytes, uint64_t end)
+/* What poll goes by: this read has seen the view as large as it was before it. */
+static void note_read(struct open_file *f, uint64_t bytes, uint64_t end)
 {
-    if (node_numbered(n))
-        lease_check(f->fs->leases, n, bytes);
     pthread_mutex_lock(&f->lock);
     if (bytes > f->seen)
         f->seen = bytes;
@@ -83,7 +97,8 @@ static void note_read(struct open_file *f, const struct node *n, uint64_t bytes,
     pthread_mutex_unlock(&f->lock);
 }
 
-/* READ: 0 bytes at the end, never a wait. EIO where a line is damaged. The kernel keeps the pages. */
+/* READ: 0 bytes at the end, never a wait. EIO where a line is damaged. The kernel keeps no pages
+ * (ops_open.c). */
 void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
 {
     struct open_file *f = file_of(fi);
@@ -103,7 +118,7 @@ void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse
         return;
     }
     pthread_mutex_lock(&f->lock);
-    int viewed = file_view(f, &n);
+    int viewed = f->viewed ? 1 : file_view(f, &n);
     v = f->view;
     pthread_mutex_unlock(&f->lock);
     if (viewed <= 0) {
@@ -113,19 +128,15 @@ void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse
             fuse_reply_err(req, -viewed);
         return;
     }
-    char *buf = read_buffer(size);
-    if (!buf) {
-        fuse_reply_err(req, ENOMEM);
-        return;
-    }
+    const void *bytes = NULL;
     (void)evs_view_extent(f->fs->st, &v, &x); /* a failure shows in the read */
-    r = read_view(f, &v, (uint64_t)off, buf, size);
+    r = read_view(f, &v, (uint64_t)off, size, x.bytes, &bytes);
     if (r < 0) {
         fuse_reply_err(req, (int)-r);
         return;
     }
-    note_read(f, &n, x.bytes, (uint64_t)off + (uint64_t)r);
-    fuse_reply_buf(req, buf, (size_t)r);
+    note_read(f, x.bytes, (uint64_t)off + (uint64_t)r);
+    fuse_reply_buf(req, bytes, (size_t)r);
 }
 
 /* ---- syncs ---- */

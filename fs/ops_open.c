@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* Open, create and release. (1) What appends is opened direct_io and noflush: a write(2) is one request, and
- * close(2) asks nothing. (2) What reads a view is opened keep_cache: views only grow, and a size that changes
- * makes the kernel drop what it has. (3) A document is one snapshot, made in the pool. */
+ * close(2) asks nothing. (2) What reads a view is opened direct_io too. The kernel's page cache can't be had
+ * for a file that grows behind its back: a GETATTR first raises the size and then drops the last page, and
+ * whoever reads in between gets NUL bytes for what the page did not hold yet (4 readers of a file that 4
+ * programs append to: within a second). Only a read-only mount, where nothing grows, is cached.
+ * (3) A document is one snapshot, made in the pool. */
 #include "fs/fs.h"
 
 #include <errno.h>
@@ -64,8 +67,8 @@ static int open_view(struct fs *fs, const struct node *n, struct fuse_file_info 
         }
     }
     fi->fh = (uintptr_t)f;
-    fi->direct_io = f->writer || f->level;
-    fi->keep_cache = !fi->direct_io;
+    fi->direct_io = !fs->read_only;
+    fi->keep_cache = fs->read_only;
     fi->noflush = 1;
     return 0;
 }

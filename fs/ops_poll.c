@@ -17,29 +17,19 @@
 
 #define READ_EVENTS ((unsigned)(POLLIN | POLLRDNORM))
 
-/* Under f->lock. */
-static unsigned readable(struct open_file *f, const struct node *n, bool armed, bool woken)
+/* Is there something to read, of a view that has so many bytes now? Under f->lock. */
+static bool readable(struct open_file *f, uint64_t bytes, bool armed, bool woken)
 {
-    struct evs_extent x = {0};
-    bool grown;
-
-    if (f->viewed)
-        (void)evs_view_extent(f->fs->st, &f->view, &x); /* a failure is no event yet */
-    if (f->level) {
-        grown = x.bytes > f->pos;
-    } else if (x.bytes > f->seen) {
-        grown = true;
+    if (f->level)
+        return bytes > f->pos;
+    if (bytes > f->seen) {
         f->again = armed && !woken;
-    } else {
-        grown = f->again && armed;
-        f->again = false;
+        f->seen = bytes;
+        return true;
     }
-    if (!grown)
-        return 0;
-    if (node_numbered(n))
-        lease_check(f->fs->leases, n, x.bytes);
-    f->seen = x.bytes;
-    return READ_EVENTS;
+    bool again = f->again && armed;
+    f->again = false;
+    return again;
 }
 
 /* POLL: what is ready now; with a handle, a notification when more is. Documents and write opens are always
@@ -49,6 +39,7 @@ void op_poll(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, struct f
     struct fs *fs = fs_of(req);
     struct open_file *f = file_of(fi);
     unsigned asked = fi->poll_events & READ_EVENTS, ready = POLLOUT | POLLWRNORM;
+    struct evs_extent x = {0};
     struct node n;
     uint64_t most;
 
@@ -74,7 +65,14 @@ void op_poll(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, struct f
     most = f->level ? f->pos : f->seen;
     if (ph && lease_wait(fs->leases, &f->waiter, &n, most, ph) < 0)
         f->armed = false;
-    ready |= readable(f, &n, ph != NULL, woken);
+    if (f->viewed)
+        (void)evs_view_extent(fs->st, &f->view, &x); /* a failure is no event yet */
+    bool in = readable(f, x.bytes, ph != NULL, woken);
     pthread_mutex_unlock(&f->lock);
+    if (in) {
+        if (node_numbered(&n))
+            lease_check(fs->leases, &n, x.bytes);
+        ready |= READ_EVENTS;
+    }
     fuse_reply_poll(req, ready);
 }

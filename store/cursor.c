@@ -208,16 +208,24 @@ static void give(struct job *j, struct slice line, const struct log_rec *r)
     j->pos += n;
 }
 
+/* The line in which pos lies becomes the present one. False: pos is at the end, or behind it. */
+static bool go_to(struct cursor *c, uint64_t pos)
+{
+    refresh(c);
+    if (pos >= c->v.bytes)
+        return false;
+    if (!c->seq || pos < c->pos || pos >= c->pos + lengths_of(&c->len, (uint32_t)c->seq))
+        seek(c, pos);
+    return true;
+}
+
 static int read_job(void *arg)
 {
     struct job *j = arg;
     struct cursor *c = j->c;
 
-    refresh(c);
-    if (j->pos >= c->v.bytes)
+    if (!go_to(c, j->pos))
         return 0;
-    if (!c->seq || j->pos < c->pos || j->pos >= c->pos + lengths_of(&c->len, (uint32_t)c->seq))
-        seek(c, j->pos);
     while (c->seq && (size_t)j->got < j->n) {
         struct slice line;
         const struct log_rec *r;
@@ -264,11 +272,8 @@ static int peek_job(void *arg)
     struct job *j = arg;
     struct cursor *c = j->c;
 
-    refresh(c);
-    if (j->pos >= c->v.bytes)
+    if (!go_to(c, j->pos))
         return 0;
-    if (!c->seq || j->pos < c->pos || j->pos >= c->pos + lengths_of(&c->len, (uint32_t)c->seq))
-        seek(c, j->pos);
     while (c->seq && (size_t)j->got < j->n) {
         const struct log_rec *r;
         struct slice line;

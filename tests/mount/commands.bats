@@ -85,6 +85,10 @@ seqs() { jq -r .seq; }
     printf '{\n"entity":"a",' >"$T/bad"
     run -1 evfs import "$DATA" "$T/bad"
     contains "$output" 'not finished'
+    printf '{"entity":"a","type":"t"}\n{"entity":' >"$T/bad" # without a line feed
+    run -1 evfs import "$DATA" "$T/bad"
+    contains "$output" 'not finished'
+    contains "$output" '1 events stored'
     run -1 evfs import "$DATA" "$T/none.jsonl"
     contains "$output" "$T/none.jsonl: open: No such file"
 }

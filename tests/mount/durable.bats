@@ -101,7 +101,7 @@ first() { ls "$DATA"/log/*.jsonl | head -n 1; }
     stop_store
     at=$(grep -b -o '"n":50' "$(first)" | cut -d: -f1)
     line=$(head -n 50 "$(first)" | wc -c)
-    printf x | dd of="$(first)" bs=1 seek=$((at + 2)) conv=notrunc status=none
+    printf x | dd of="$(first)" bs=1 seek=$((at + 1)) conv=notrunc status=none
     rm -f "$DATA"/index.ckpt
     before=$(cksum <"$(first)")
     out=$(timeout 60 "$EVFS_BIN" mount -f "$DATA" "$MNT" 2>&1) && false
@@ -112,7 +112,7 @@ first() { ls "$DATA"/log/*.jsonl | head -n 1; }
     contains "$out" 00000000000000000001.jsonl
     contains "$out" "$line"
     # Put right, it opens.
-    printf n | dd of="$(first)" bs=1 seek=$((at + 2)) conv=notrunc status=none
+    printf n | dd of="$(first)" bs=1 seek=$((at + 1)) conv=notrunc status=none
     sed -n 51p "$(first)" | grep -q '"n":50'
 }
 
@@ -128,7 +128,7 @@ first() { ls "$DATA"/log/*.jsonl | head -n 1; }
 }
 
 @test "umount and SIGTERM finish what was begun and write the checkpoint" {
-    for how in umount TERM INT HUP; do
+    for how in umount TERM HUP; do # not INT: a shell starts jobs with it ignored
         jq -nc 'range(500) | {entity:"e/\(. % 9)",type:"t"}' >>"$F"
         n=$(lines "$F")
         rm -f "$DATA"/index.ckpt
@@ -211,7 +211,8 @@ first() { ls "$DATA"/log/*.jsonl | head -n 1; }
     strace -f -y -e trace=fdatasync -e inject=fdatasync:delay_enter=5000 -o "$T/trace" -p "$PID" 2>"$T/strace.err" 3>&- &
     tracer=$!
     wait_for 10 grep -q attached "$T/strace.err" || skip "strace can't attach: $(cat "$T/strace.err")"
-    drive dsync 8 20 "$F"
+    # On files of their own: the kernel lets one O_APPEND write at a time into a file.
+    drive dsync 8 20 "$E"
     jq -e '.durable == .events' "$MNT/.evfs/stats.json" || { cat "$MNT/.evfs/stats.json"; false; }
     kill $tracer
     wait $tracer || true

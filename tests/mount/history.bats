@@ -79,8 +79,8 @@ teardown_file() {
     [ "$(lines "$d/git-gui/events.jsonl")" -gt "$(cat "$d"/git-gui/[a-df-z]*.jsonl | wc -l)" ]
     [ -s "$d/ci/git-problem-matcher%2Ejson/events.jsonl" ]
     refused stat "$d/ci/git-problem-matcher.json" 2>/dev/null
-    [ -s "$d/gitweb/test/Märchen/added.jsonl" ]
-    [ -s "$d/gitweb/test/file with spaces/added.jsonl" ]
+    [ -s "$d/gitweb/test/Märchen/deleted.jsonl" ]
+    [ -s "$d/gitweb/test/file with spaces/deleted.jsonl" ]
     [ -s "$d/.gitignore/events.jsonl" ] && [ -s "$d/.github/workflows/main.yml/events.jsonl" ]
     refused stat "$d/.no-such" 2>/dev/null
     same "$(jq -r .entity "$d/gitweb/test/Märchen/events.jsonl" | sort -u)" 'files/gitweb/test/Märchen'

@@ -152,6 +152,19 @@ as_user() { # as_user UID COMMAND...
     shift
     setpriv --reuid="$uid" --regid="$uid" --clear-groups "$@"
 }
+# drive as another user, who may not reach our python3, nor our repository.
+need_user_drive() {
+    need_root
+    need setpriv
+    cp "$BATS_TEST_DIRNAME/drive.py" "$T/drive.py"
+    chmod 644 "$T/drive.py"
+    as_user 65534 /usr/bin/python3 -c 1 2>/dev/null || skip 'another user has no /usr/bin/python3'
+}
+user_drive() { # user_drive UID ARGUMENTS OF drive
+    local uid=$1
+    shift
+    as_user "$uid" /usr/bin/python3 "$T/drive.py" "$@"
+}
 # Every invariant of a store's lines, from its own events.jsonl.
 check_log() { drive check-log "${1:-$MNT/events.jsonl}"; }
 

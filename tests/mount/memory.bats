@@ -22,7 +22,7 @@ teardown() { cleanup; }
     same "$(drive write "$F" 'oops\n')" EINVAL
     same "$(rejected .reason)" BAD_JSON
     same "$(drive write "$F" '{"entity":"a","type":"t","expected_version":0}\n')" ESTALE
-    same "$(drive write "$F" '{"entity":"a","type":"t"}\n' fsync)" '28 0'
+    same "$(drive write "$F" '{"entity":"a","type":"t"}\n' fsync)" '26 0'
     size_is "$F" "$(wc -c <"$F")"
     drive held "$E/a/events.jsonl" "$F" '{"entity":"a","type":"u"}
 '

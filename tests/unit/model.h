@@ -41,12 +41,33 @@ static inline char *model_read(struct evs_store *st, const struct evs_view *v, s
     return buf;
 }
 
+/* The same bytes without a copy. */
+static inline void model_peek(struct evs_store *st, const char *want, size_t n)
+{
+    struct evs_cursor *c;
+    struct evs_error err;
+    const void *p;
+    ssize_t r;
+    size_t at = 0;
+
+    CHECK_EQ(evs_cursor_new(st, &(struct evs_view){.kind = EVS_ALL}, &c, &err), 0);
+    for (size_t len = 1; (r = evs_cursor_peek(c, at, len, &p, &err)) > 0; at += (size_t)r) {
+        CHECK((size_t)r <= len && at + (size_t)r <= n);
+        CHECK(memcmp(p, want + at, (size_t)r) == 0);
+        len = len * 3 % 5000 + 1;
+    }
+    CHECK_EQ(r, 0);
+    CHECK_EQ(at, n);
+    evs_cursor_free(c);
+}
+
 static inline void model_load(struct model *m, struct evs_store *st)
 {
     uint32_t data, crc;
 
     *m = (struct model){0};
     m->bytes = model_read(st, &(struct evs_view){.kind = EVS_ALL}, &m->n_bytes);
+    model_peek(st, m->bytes, m->n_bytes);
     for (size_t i = 0; i < m->n_bytes; i++)
         m->n += m->bytes[i] == '\n';
     m->lines = calloc(m->n + 1, sizeof *m->lines);
