@@ -39,6 +39,10 @@ int cmd_usage(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
  * mounted. Returns CMD_FAILED. */
 int cmd_fail_store(const char *dir, const struct evs_error *err);
 
+/* evs_open(), for a command: waits for a daemon that is ending, and prints why it failed. CMD_OK or
+ * CMD_FAILED. */
+int cmd_open_store(const char *dir, const struct evs_options *o, struct evs_store **ret_st);
+
 /* The reason without its byte, for who prints the place better, into buf. Returns buf. */
 char *cmd_reason(const struct evs_error *err, char *buf, size_t n);
 

@@ -219,8 +219,8 @@ static int append_opened(const char *data, const char *path, const char *input)
 
     if (path_parse(path, &target, &err) < 0)
         return cmd_fail("%s: not a file that can be appended to: see 'evfs append --help'", path);
-    if (evs_open(data, &(struct evs_options){.must_exist = true}, &st, &err) < 0)
-        return cmd_fail_store(data, &err);
+    if (cmd_open_store(data, &(struct evs_options){.must_exist = true}, &st) != CMD_OK)
+        return CMD_FAILED;
 
     struct feed f = {.write = write_opened, .arg = &o};
     int r = evs_writer_new(st, &target.target, path, &o.w, &err);

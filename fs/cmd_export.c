@@ -76,9 +76,9 @@ static int run(int argc, char **argv)
         return cmd_usage(argc < 1 ? "no store" : "too many operands");
     const char *path = argc > 1 ? argv[1] : "events.jsonl";
 
-    if (evs_open(argv[0], &(struct evs_options){.read_only = true, .must_exist = true}, &st, &err) <
-        0)
-        return cmd_fail_store(argv[0], &err);
+    if (cmd_open_store(argv[0], &(struct evs_options){.read_only = true, .must_exist = true},
+                       &st) != CMD_OK)
+        return CMD_FAILED;
     int r = export_view(st, path, from, &err);
     if (r < 0 && err.why == EVS_NO_SUCH)
         r = cmd_fail("%s: %s: no such events", argv[0], path);

@@ -66,8 +66,8 @@ static int import(const char *data, char **files, bool exact)
     struct evs_stats s;
     struct import im = {.cred = cmd_cred()};
 
-    if (evs_open(data, NULL, &im.st, &err) < 0)
-        return cmd_fail_store(data, &err);
+    if (cmd_open_store(data, NULL, &im.st) != CMD_OK)
+        return CMD_FAILED;
     evs_seq before = evs_end(im.st);
     int r = 0;
     if (exact && before > 0)

@@ -139,8 +139,9 @@ static int stats_opened(const char *dir)
     struct evs_stats s;
     char health[4096];
 
-    if (evs_open(dir, &(struct evs_options){.read_only = true, .must_exist = true}, &st, &err) < 0)
-        return cmd_fail_store(dir, &err);
+    if (cmd_open_store(dir, &(struct evs_options){.read_only = true, .must_exist = true}, &st) !=
+        CMD_OK)
+        return CMD_FAILED;
     evs_stats(st, &s);
     print_row("store", dir);
     print_number("events", s.events);

@@ -3,6 +3,7 @@
  * stderr, once, and begin with the command's name; stdout holds only what was asked for. (2) What
  * is parsed is a whole word or refused: "10x" is no number. */
 #include "fs/cmd.h"
+#include "fs/place.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -74,53 +75,6 @@ int cmd_option(int argc, char **argv, const char *letters, const struct option *
     return c;
 }
 
-/* Undo the escapes of mountinfo (\040 for a blank), in place. */
-static void unescape(char *s)
-{
-    char *out = s;
-
-    for (; *s; s++) {
-        if (s[0] == '\\' && s[1] >= '0' && s[1] <= '3' && s[2] && s[3]) {
-            *out++ = (char)((s[1] - '0') * 64 + (s[2] - '0') * 8 + (s[3] - '0'));
-            s += 3;
-        } else {
-            *out++ = *s;
-        }
-    }
-    *out = '\0';
-}
-
-/* Where the store in dir is mounted, into at[cap]; false if this process sees no such mount. */
-static bool find_mount(const char *dir, char *at, size_t cap)
-{
-    char *real = realpath(dir, NULL), *row = NULL;
-    size_t row_cap = 0;
-    bool found = false;
-    FILE *f = fopen("/proc/self/mountinfo", "re");
-
-    while (f && real && !found && getline(&row, &row_cap, f) > 0) {
-        char point[PATH_MAX], type[64], source[PATH_MAX];
-        const char *rest = strstr(row, " - ");
-        if (!rest || sscanf(row, "%*s %*s %*s %*s %4095s", point) != 1 ||
-            sscanf(rest, " - %63s %4095s", type, source) != 2)
-            continue;
-        if (strcmp(type, "fuse.evfs") != 0)
-            continue;
-        unescape(source);
-        unescape(point);
-        char *there = realpath(source, NULL);
-        found = there && strcmp(there, real) == 0;
-        free(there);
-        if (found)
-            (void)snprintf(at, cap, "%s", point);
-    }
-    if (f)
-        (void)fclose(f); /* only read: nothing to learn */
-    free(row);
-    free(real);
-    return found;
-}
-
 char *cmd_reason(const struct evs_error *err, char *buf, size_t n)
 {
     struct evs_error e = *err;
@@ -146,12 +100,23 @@ int cmd_fail_store(const char *dir, const struct evs_error *err)
     if (err->why != EVS_IN_USE)
         return cmd_fail("%s: %s%s", dir, text,
                         err->why == EVS_DAMAGED ? "; 'evfs verify' finds all damage" : "");
-    if (find_mount(dir, at, sizeof at))
+    if (place_of_store(dir, at, sizeof at))
         return cmd_fail(
             "%s: %s: it is mounted at %s: use the files there (%s/events.jsonl is every "
             "event), or unmount it first",
             dir, text, at, at);
     return cmd_fail("%s: %s: wait until that process has ended", dir, text);
+}
+
+int cmd_open_store(const char *dir, const struct evs_options *o, struct evs_store **ret_st)
+{
+    struct evs_error err;
+    int waited_ms = 0, r;
+
+    do
+        r = evs_open(dir, o, ret_st, &err);
+    while (r < 0 && place_ending(dir, &err, &waited_ms));
+    return r < 0 ? cmd_fail_store(dir, &err) : CMD_OK;
 }
 
 int cmd_parse_number(const char *s, uint64_t *ret)

@@ -2,6 +2,7 @@
 /* evfs verify, evfs rebuild: findings on stdout, one a line, then a summary. Exit code 1 if there
  * is any. */
 #include "fs/cmd.h"
+#include "fs/place.h"
 
 #include <stdio.h>
 
@@ -31,7 +32,10 @@ static int upkeep(int argc, char **argv, upkeep_fn *fn, const char *well)
     if (argc - optind != 1)
         return cmd_usage(argc == optind ? "no store" : "too many operands");
     const char *dir = argv[optind];
-    int r = fn(dir, print_finding, NULL, &err);
+    int waited_ms = 0, r;
+    do
+        r = fn(dir, print_finding, NULL, &err);
+    while (r < 0 && place_ending(dir, &err, &waited_ms));
     if (r < 0)
         return cmd_fail_store(dir, &err);
     if (r == 0)

@@ -181,8 +181,12 @@ static int open_store(struct mount *m)
     struct evs_error err;
     char text[512];
     struct timespec now;
+    int waited_ms = 0, r;
 
-    if (evs_open(m->data, &options, &fs->st, &err) < 0)
+    do
+        r = evs_open(m->data, &options, &fs->st, &err);
+    while (r < 0 && place_ending(m->data, &err, &waited_ms));
+    if (r < 0)
         return fail(m, "%s: %s", m->data, evs_error_format(&err, text, sizeof text));
     (void)clock_gettime(CLOCK_REALTIME, &now);
     fs->start_us = now.tv_sec * 1000000ll + now.tv_nsec / 1000;

@@ -12,7 +12,11 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
+
+#define ENDING_MS      10000 /* how long a daemon may take to end once its store is unmounted */
+#define ENDING_STEP_MS 20
 
 #define DEAD_MAX 8
 
@@ -78,6 +82,45 @@ static bool is_ours(const char *path)
     free(line);
     fclose(f);
     return ours;
+}
+
+bool place_of_store(const char *dir, char *at, size_t cap)
+{
+    char *real = realpath(dir, NULL), *row = NULL;
+    size_t row_cap = 0;
+    bool found = false;
+    FILE *f = fopen("/proc/self/mountinfo", "re");
+
+    while (f && real && !found && getline(&row, &row_cap, f) > 0) {
+        char point[PATH_MAX], source[PATH_MAX];
+        const char *rest = strstr(row, " - fuse.evfs ");
+        if (!rest || sscanf(row, "%*s %*s %*s %*s %4095s", point) != 1 ||
+            sscanf(rest, " - %*s %4095s", source) != 1)
+            continue;
+        unescape(source);
+        unescape(point);
+        char *there = realpath(source, NULL);
+        found = there && strcmp(there, real) == 0;
+        free(there);
+        if (found && at)
+            (void)snprintf(at, cap, "%s", point);
+    }
+    if (f)
+        (void)fclose(f); /* only read: nothing to learn */
+    free(row);
+    free(real);
+    return found;
+}
+
+bool place_ending(const char *dir, const struct evs_error *err, int *waited_ms)
+{
+    const struct timespec pause = {.tv_nsec = ENDING_STEP_MS * 1000000l};
+
+    if (err->why != EVS_IN_USE || *waited_ms >= ENDING_MS || place_of_store(dir, NULL, 0))
+        return false;
+    (void)nanosleep(&pause, NULL);
+    *waited_ms += ENDING_STEP_MS;
+    return true;
 }
 
 static int unmount(const char *path)
