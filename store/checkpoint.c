@@ -45,6 +45,21 @@ static uint32_t log2_of(size_t n)
     return (uint32_t)(63 - __builtin_clzll(n));
 }
 
+/* Marks are of who watches now, owners are meta.db's: the log says neither, and a mark that came back would
+ * look as if it were counted in ix->marked. */
+static void forget_what_is_not_the_logs(struct index *ix)
+{
+    const uint32_t n = (uint32_t)(ix->a.sets.used / sizeof(struct set));
+
+    for (uint32_t v = 1; v < n; v++) {
+        struct set *s = index_set(ix, v);
+        if (atomic_load_explicit(&s->marks, memory_order_relaxed))
+            atomic_store_explicit(&s->marks, 0, memory_order_relaxed);
+        if (atomic_load_explicit(&s->flags, memory_order_relaxed) & SET_OWNED)
+            (void)atomic_fetch_and_explicit(&s->flags, (uint8_t)~SET_OWNED, memory_order_relaxed);
+    }
+}
+
 int checkpoint_write(int dirfd, struct index *ix, const struct checkpoint_mark *m,
                      uint64_t *ret_bytes)
 {
@@ -53,6 +68,7 @@ int checkpoint_write(int dirfd, struct index *ix, const struct checkpoint_mark *
     size_t table_bytes, ids_bytes;
     int fd, r = 0;
 
+    forget_what_is_not_the_logs(ix);
     table_settle(&ix->names);
     table_settle(&ix->ids);
     block[BLOCK_TABLE] = table_block(&ix->names, &table_bytes);
@@ -93,6 +109,13 @@ int checkpoint_write(int dirfd, struct index *ix, const struct checkpoint_mark *
     return r < 0 ? r : e;
 }
 
+static void leave(int code) __attribute__((noreturn));
+static void leave(int code)
+{
+    for (;;)
+        (void)syscall(SYS_exit_group, code);
+}
+
 int checkpoint_begin(int dirfd, struct index *ix, const struct checkpoint_mark *m)
 {
     /* Not fork(): no handlers run, no SIGCHLD reaches a program that this library is only part of. */
@@ -100,14 +123,15 @@ int checkpoint_begin(int dirfd, struct index *ix, const struct checkpoint_mark *
 
     if (child != 0)
         return child < 0 ? -errno : (int)child;
-    /* Only system calls from here on: the memory is a copy, other threads are gone in mid-step. First let go
-     * of what would outlive a killed parent: its lock on the store, its connection to the kernel. */
+    /* Only system calls from here on, not even _exit(), which sanitizers hook: the memory is a copy, other
+     * threads are gone in mid-step. First let go of what would outlive a killed parent: its lock on the
+     * store, its connection to the kernel. */
     uint64_t bytes;
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (dirfd != 3 && dup2(dirfd, 3) < 0)
-        _exit(errno);
+        leave(errno);
     (void)syscall(SYS_close_range, 4u, ~0u, 0u);
-    _exit(-checkpoint_write(3, ix, m, &bytes));
+    leave(-checkpoint_write(3, ix, m, &bytes));
 }
 
 int checkpoint_finish(int child, bool wait)

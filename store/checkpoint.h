@@ -15,8 +15,9 @@ struct checkpoint_mark {
     uint32_t line_crc;
 };
 
-/* Write CHECKPOINT_TMP and sync it; the caller renames. Nothing may change the index meanwhile. Allocates
- * nothing and takes no lock: a child of fork() may call it. Returns 0; ret_bytes: its size. */
+/* Write CHECKPOINT_TMP and sync it; the caller renames. Nothing may change the index meanwhile, which loses its
+ * marks and SET_OWNED: for a child of fork(), or at the end. Allocates nothing and takes no lock. Returns 0;
+ * ret_bytes: its size. */
 int checkpoint_write(int dirfd, struct index *ix, const struct checkpoint_mark *m,
                      uint64_t *ret_bytes) UNANALYSED;
 

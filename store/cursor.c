@@ -57,6 +57,19 @@ void cursor_free(struct cursor *c)
     free(c);
 }
 
+/* The present line, or the way to it, is not what it must be. */
+static int damaged(struct cursor *c, struct evs_error *err)
+{
+    log_set_read_only(c->lg);
+    if (err) {
+        char name[80];
+        log_segment_name(c->lg, c->seq, name, sizeof name);
+        (void)evs_fail_at(err, EVS_DAMAGED, log_rec_offset(lengths_rec(&c->len, (uint32_t)c->seq)),
+                          "%s: event %llu", name, (unsigned long long)c->seq);
+    }
+    return -EIO;
+}
+
 /* The line of c->seq, checked. data: only that, and the LF that stands in place of the brace is the
  * caller's. */
 static int line_at(struct cursor *c, struct slice *ret, const struct log_rec **ret_rec,
@@ -69,23 +82,14 @@ static int line_at(struct cursor *c, struct slice *ret, const struct log_rec **r
 
     if (log_rec_offset(r) > c->len.span.bytes || line.n > c->len.span.bytes - log_rec_offset(r) ||
         line.n < 16 || log_rec_data(r) >= line.n - 1)
-        goto bad;
+        return damaged(c, err);
     while (at < 28 && (unsigned)(line.p[at] - '0') < 10) /* {"seq": has 7 bytes */
         seq = seq * 10 + (unsigned)(line.p[at++] - '0');
     if (seq != c->seq || !line_crc_ok(line.p, line.n, log_rec_data(r)))
-        goto bad;
+        return damaged(c, err);
     *ret = line;
     *ret_rec = r;
     return 0;
-bad:
-    log_set_read_only(c->lg);
-    if (err) {
-        char name[80];
-        log_segment_name(c->lg, c->seq, name, sizeof name);
-        (void)evs_fail_at(err, EVS_DAMAGED, log_rec_offset(r), "%s: event %llu", name,
-                          (unsigned long long)c->seq);
-    }
-    return -EIO;
 }
 
 /* Does the filter let the present posting through? */
@@ -152,6 +156,10 @@ static void seek(struct cursor *c, uint64_t pos)
 
     if (v->kind == EVS_ALL) {
         seek_all(c, pos);
+        return;
+    }
+    if (!v->events) { /* perhaps not even a set */
+        c->seq = 0;
         return;
     }
     if (v->filter) {
@@ -233,7 +241,7 @@ static int read_job(void *arg)
         if (e < 0)
             return j->got ? 0 : e;
         if (j->pos >= c->pos + lengths_of(&c->len, (uint32_t)c->seq))
-            return j->got ? 0 : -EIO; /* a damaged idx: the search did not end where it should */
+            return j->got ? 0 : damaged(c, j->err); /* by its idx it is elsewhere */
         give(j, line, r);
         if (j->pos < c->pos + lengths_of(&c->len, (uint32_t)c->seq))
             break;
@@ -253,9 +261,9 @@ static int guarded(struct cursor *c, int (*fn)(void *), struct job *j)
         c->seq = 0;
         if (local.why == EVS_OK_)
             (void)evs_fail_errno(&local, r, "reading the log");
-        if (err)
-            *err = local;
     }
+    if (err && local.why != EVS_OK_)
+        *err = local; /* with r 0: damage behind bytes that are given all the same */
     return r;
 }
 
@@ -282,7 +290,7 @@ static int peek_job(void *arg)
             return j->got ? 0 : e;
         size_t skip = j->got ? 0 : (size_t)(j->pos - c->pos);
         if (skip >= line.n)
-            return -EIO; /* a damaged idx: the search did not end where it should */
+            return damaged(c, j->err); /* by its idx it is elsewhere */
         if (!j->got)
             j->at = line.p + skip;
         else if (line.p != j->at + j->got)
@@ -324,6 +332,10 @@ static int find_job(void *arg)
         j->pos = v->bytes;
         if (j->after < v->end && log_span(c->lg, j->after + 1, &s) == 0)
             j->pos = s.before + log_rec_offset(&s.recs[j->after + 1 - s.first]);
+        return 0;
+    }
+    if (!v->events) {
+        j->pos = 0;
         return 0;
     }
     if (v->filter) {

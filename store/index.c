@@ -7,7 +7,8 @@
  * (3) An entity with more than INDEX_LARGE own events has a set for each type of them (a pair), in a list
  *     from `pairs`, newest first. pairs is stored when all of them are complete.
  * (4) A name is found by the hash of the whole id and verified component by component up to the root.
- * (5) Children form a ring in order of appearance: child is the newest, its next the oldest.
+ * (5) Children form a ring in order of appearance, which is that of their numbers: child is the newest, its
+ *     next the oldest.
  * (6) decided of an entity is the number of its own events, those of a commit in progress included. */
 #include "index.h"
 #include "limits.h"

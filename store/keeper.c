@@ -86,10 +86,13 @@ static bool checkpoint_due(struct evs_store *st)
     uint64_t grown =
         log_bytes(st->lg) - atomic_load_explicit(&st->checkpoint_bytes, memory_order_relaxed);
 
+    if (log_end(st->lg) - atomic_load_explicit(&st->checkpoint_seq, memory_order_relaxed) <
+        CHECKPOINT_MIN_EVENTS)
+        return false;
+    ingest_lock(st);
     index_memory(st->ix, &all, &names, &ids);
-    return log_end(st->lg) - atomic_load_explicit(&st->checkpoint_seq, memory_order_relaxed) >=
-               CHECKPOINT_MIN_EVENTS &&
-           grown >= all;
+    ingest_unlock(st);
+    return grown >= all;
 }
 
 static void *run(void *arg)

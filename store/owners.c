@@ -16,8 +16,14 @@ struct owner_row {
 
 int owners_init(struct owners *o, struct evs_error *err)
 {
+    pthread_rwlockattr_t attr;
+
     *o = (struct owners){0};
-    int r = pthread_rwlock_init(&o->lock, NULL);
+    /* Look-ups never end on a busy mount: who changes an owner must not wait until there is none. */
+    (void)pthread_rwlockattr_init(&attr);
+    (void)pthread_rwlockattr_setkind_np(&attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+    int r = pthread_rwlock_init(&o->lock, &attr);
+    (void)pthread_rwlockattr_destroy(&attr);
 
     return r ? evs_fail_errno(err, -r, "a lock") : 0;
 }
@@ -206,12 +212,17 @@ static bool is_border(const struct owner_row *row, const struct evs_owner *from,
     if (row->own.uid == from->uid && row->own.gid == from->gid &&
         (from->mode & 0555 & ~row->own.mode) == 0)
         return false;
+    if (row->name.n == 0) /* entities/ itself: every event is below it */
+        return atomic_load_explicit(&ix->n_entities, memory_order_relaxed) > 0;
     entity_id e = index_find_entity(ix, row->name, index_entity_hash(row->name));
     return e && atomic_load_explicit(&index_set(ix, e)->n, memory_order_relaxed);
 }
 
 mode_t owners_border_mask(struct owners *o, const struct evs_dir *d, const struct index *ix)
 {
+    /* The events of a type lie anywhere. */
+    const struct evs_dir everything = {.kind = EVS_DIR_ROOT};
+    const struct evs_dir *shown = d->kind == EVS_DIR_TYPE ? &everything : d;
     mode_t mask = 0444;
 
     if (atomic_load_explicit(&o->below, memory_order_relaxed) == 0)
@@ -221,7 +232,7 @@ mode_t owners_border_mask(struct owners *o, const struct evs_dir *d, const struc
         nearest(o, d->kind, d->n ? (struct slice){d->name, d->n} : (struct slice){0});
     for (size_t i = 0; own && i < o->n; i++) {
         const struct owner_row *row = &o->rows[i];
-        if (is_below(row, d) && is_border(row, &own->own, ix))
+        if (is_below(row, shown) && is_border(row, &own->own, ix))
             mask &= owner_may_read(&own->own, &row->own) ? 0400 : 0;
     }
     (void)pthread_rwlock_unlock(&o->lock);

@@ -80,17 +80,28 @@ evs_entity evs_next_child(struct evs_store *st, evs_entity parent, evs_entity af
 {
     if (!index_entity_valid(st->ix, parent) || (after && !index_entity_valid(st->ix, after)))
         return 0;
-    const struct set *p = index_set(st->ix, parent);
-    entity_id newest = LOAD_ACQ(p->child), at = after;
+    entity_id at = after, next;
 
-    if (!newest || (after && index_set(st->ix, after)->parent != parent))
-        return 0;
-    do {
-        /* Ring: the newest one's next is the oldest. index.c stores next before child, so that what was the
-         * newest by our reading has a next that is either the oldest (then we stop) or newer. */
-        if (at && at == newest)
+    /* A ring in ascending order of numbers (index.c, (5)); where it descends, the newest is followed by the
+     * oldest. Only that tells: a child is linked before its parent calls it the newest, so who compared with
+     * the newest would start at a child that is just being linked, or go round. */
+    if (!after) {
+        at = LOAD_ACQ(index_set(st->ix, parent)->child);
+        if (!at)
             return 0;
-        at = LOAD_ACQ(index_set(st->ix, at ? at : newest)->next);
+        while ((next = LOAD_ACQ(index_set(st->ix, at)->next)) > at)
+            at = next;
+        at = next;
+        if (is_real(st, at))
+            return at;
+    } else if (index_set(st->ix, after)->parent != parent) {
+        return 0;
+    }
+    do {
+        next = LOAD_ACQ(index_set(st->ix, at)->next);
+        if (next <= at)
+            return 0;
+        at = next;
     } while (!is_real(st, at));
     return at;
 }
@@ -289,18 +300,22 @@ void evs_cursor_free(struct evs_cursor *c)
 ssize_t evs_cursor_read(struct evs_cursor *c, uint64_t pos, void *buf, size_t n,
                         struct evs_error *err)
 {
-    struct evs_error why;
+    struct evs_error why = {.why = EVS_OK_};
     ssize_t r = cursor_read(c->c, pos, buf, n, &why);
 
+    if (r >= 0 && why.why == EVS_DAMAGED)
+        ingest_trouble(c->st, &why);
     return r < 0 ? remember(c->st, &why, err) : r;
 }
 
 ssize_t evs_cursor_peek(struct evs_cursor *c, uint64_t pos, size_t n, const void **ret,
                         struct evs_error *err)
 {
-    struct evs_error why;
+    struct evs_error why = {.why = EVS_OK_};
     ssize_t r = cursor_peek(c->c, pos, n, ret, &why);
 
+    if (r >= 0 && why.why == EVS_DAMAGED)
+        ingest_trouble(c->st, &why);
     return r < 0 && r != -EOPNOTSUPP ? remember(c->st, &why, err) : r;
 }
 

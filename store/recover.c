@@ -2,6 +2,7 @@
 /* recover: replay. Every line behind the checkpoint is checked and applied; its idx record is put right. A
  * checkpoint is believed only if the log has the line that it ends with. */
 #include "checkpoint.h"
+#include "io.h"
 #include "recover.h"
 
 #include <errno.h>
@@ -75,8 +76,8 @@ static bool belongs(const struct log *lg, const struct checkpoint_mark *m)
     return m->seq <= log_end(lg) && (m->seq == 0 || log_rec(lg, m->seq)->crc == m->line_crc);
 }
 
-int recover_index(int dirfd, struct log *lg, struct index **ret_ix, evs_seq *ret_seq,
-                  int64_t *ret_recorded_us, struct evs_error *err)
+int recover_index(int dirfd, bool read_only, struct log *lg, struct index **ret_ix,
+                  evs_seq *ret_seq, int64_t *ret_recorded_us, struct evs_error *err)
 {
     struct checkpoint_mark m = {0};
     struct index *ix;
@@ -86,8 +87,12 @@ int recover_index(int dirfd, struct log *lg, struct index **ret_ix, evs_seq *ret
     if (r < 0)
         return r;
     if (dirfd >= 0 && (checkpoint_read(dirfd, ix, &m, &bytes, NULL) < 0 || !belongs(lg, &m))) {
-        /* None, or not whole, or of another log: everything is in the log. */
+        /* None, or not whole, or of another log: everything is in the log. Replay numbers the names anew, in
+         * the idx as well, so that a checkpoint with the old numbers must not be met again. */
         index_free(ix);
+        r = read_only ? 0 : io_unlink(dirfd, CHECKPOINT_FILE);
+        if (r < 0 && r != -ENOENT)
+            return evs_fail_errno(err, r, CHECKPOINT_FILE);
         if ((r = index_new(&ix, err)) < 0)
             return r;
         m = (struct checkpoint_mark){0};

@@ -174,7 +174,8 @@ static int open_parts(struct evs_store *st, const char *dir, struct evs_error *e
                                    .memory = memory,
                                    .read_only = st->options.read_only};
     if ((r = log_open(st->dirfd, &lo, &st->lg, err)) < 0 ||
-        (r = recover_index(st->dirfd, st->lg, &st->ix, &from, &st->recorded_us, err)) < 0 ||
+        (r = recover_index(st->dirfd, st->options.read_only, st->lg, &st->ix, &from,
+                           &st->recorded_us, err)) < 0 ||
         (r = open_owners(st, err)) < 0)
         return r;
     st->checkpoint_seq = from;

@@ -115,13 +115,14 @@ static inline void table_prefetch(const struct table *t, uint64_t hash)
     __builtin_prefetch(table_address(t, (1ull << bits) + (hash & ((1ull << bits) - 1))));
 }
 
-/* What stands in the hash's first slot, most likely its value: for prefetching only. */
+/* What stands in the hash's first slot, most likely its value: for prefetching only. Acquire, as table_next():
+ * what the value names may be looked at. */
 static inline uint32_t table_guess(const struct table *t, uint64_t hash)
 {
     uint32_t bits = atomic_load_explicit(&t->gen, memory_order_relaxed) & 0xff;
 
     return (uint32_t)(atomic_load_explicit(&table_slots(t, bits)[hash & ((1ull << bits) - 1)],
-                                           memory_order_relaxed) >>
+                                           memory_order_acquire) >>
                       32);
 }
 

@@ -21,6 +21,10 @@ struct verify {
     evs_seq seen;     /* last line that was good */
     uint32_t tx;      /* events that the transaction before it still expects */
     bool gap;         /* a bad line was passed over: versions can't be told any more */
+    bool idx_differs; /* then sums over the idx say nothing new */
+    struct index
+        *kept; /* the checkpoint's; NULL: there is no good one, and nobody will believe the idx */
+    evs_seq kept_to;
     int found;
     evs_report_fn *report;
     void *arg;
@@ -54,6 +58,20 @@ static bool rec_differs(const struct log_rec *a, const struct log_rec *b)
            a->crc != b->crc;
 }
 
+/* Up to the checkpoint the idx is believed in what entity and type are, by the checkpoint's numbers. rec has
+ * those of v->ix. */
+static bool numbers_differ(const struct verify *v, const struct log_rec *rec,
+                           const struct log_rec *stored)
+{
+    char name[LIMIT_ENTITY_BYTES];
+    struct slice type = index_type_name(v->ix, rec->type);
+    int n = index_entity_name(v->ix, rec->entity, name, sizeof name);
+    struct slice id = {name, (size_t)MAX(n, 0)};
+
+    return stored->entity != index_find_entity(v->kept, id, index_entity_hash(id)) ||
+           stored->type != index_find_type(v->kept, type, index_type_hash(type));
+}
+
 static int verify_lines(void *arg, const struct log_walked *lines, size_t n) UNANALYSED;
 static int verify_lines(void *arg, const struct log_walked *lines, size_t n)
 {
@@ -70,8 +88,8 @@ static int verify_lines(void *arg, const struct log_walked *lines, size_t n)
         if (v->tx && l->tx != v->tx - 1 && !v->gap)
             find_at(v, l->seq, w->offset, "a transaction is not whole");
         v->tx = l->tx;
-        if (rec_differs(&rec, log_rec(v->lg, l->seq)))
-            find_at(v, l->seq, w->offset, "its idx record differs: run 'evfs rebuild'");
+        const struct log_rec *stored = log_rec(v->lg, l->seq);
+        bool differs = rec_differs(&rec, stored);
         if (!v->gap && ingest_restore(v->ix, l, &rec, &why) < 0) {
             find_at(v, l->seq, w->offset, why.detail[0] ? why.detail : evs_reason_text(why.why));
             v->gap = true;
@@ -79,7 +97,11 @@ static int verify_lines(void *arg, const struct log_walked *lines, size_t n)
         if (!v->gap) {
             const struct apply ap = {.lg = v->lg, .first = (uint32_t)l->seq, .recs = &rec, .n = 1};
             index_apply(v->ix, &ap, ap.first);
+            differs = differs || (l->seq <= v->kept_to && numbers_differ(v, &rec, stored));
         }
+        if (differs)
+            find_at(v, l->seq, w->offset, "its idx record differs: run 'evfs rebuild'");
+        v->idx_differs |= differs;
         v->seen = l->seq;
     }
     return v->found < MAX_FINDINGS ? 0 : 1;
@@ -113,8 +135,8 @@ static int verify_log(struct verify *v, struct evs_error *err)
     return 0;
 }
 
-static void verify_checkpoint(struct verify *v, int dirfd) UNANALYSED;
-static void verify_checkpoint(struct verify *v, int dirfd)
+static void load_checkpoint(struct verify *v, int dirfd) UNANALYSED;
+static void load_checkpoint(struct verify *v, int dirfd)
 {
     struct checkpoint_mark m;
     struct index *ix;
@@ -134,15 +156,58 @@ static void verify_checkpoint(struct verify *v, int dirfd)
     } else if (m.seq > log_end(v->lg) || (m.seq && log_rec(v->lg, m.seq)->crc != m.line_crc)) {
         find(v, "%s: belongs to another log: run 'evfs rebuild'", CHECKPOINT_FILE);
     } else {
-        v->found += index_check(ix, v->lg, v->report, v->arg);
+        v->kept = TAKE(ix);
+        v->kept_to = m.seq;
     }
     index_free(ix);
+}
+
+/* Is this failure damage, which is what verify looks for? Then it is a finding, and 0. */
+static int as_finding(struct verify *v, int r, const struct evs_error *why, struct evs_error *err)
+{
+    char text[320];
+
+    if (why->why == EVS_DAMAGED) {
+        find(v, "%s", evs_error_format(why, text, sizeof text));
+        return 0;
+    }
+    if (err)
+        *err = *why;
+    return r;
+}
+
+static int verify_all(struct verify *v, const char *dir, int dirfd, struct evs_error *err)
+{
+    const struct log_options lo = {.segment_bytes = DEFAULT_SEGMENT_BYTES, .read_only = true};
+    struct meta *meta = NULL;
+    struct evs_error why;
+    int r;
+
+    if ((r = index_new(&v->ix, err)) < 0)
+        return r;
+    if ((r = log_open(dirfd, &lo, &v->lg, &why)) < 0) {
+        if ((r = as_finding(v, r, &why, err)) < 0)
+            return r;
+    } else {
+        load_checkpoint(v, dirfd);
+        if ((r = verify_log(v, err)) < 0)
+            return r;
+        if (!v->gap && !v->idx_differs)
+            v->found += index_check(v->ix, v->lg, v->report, v->arg);
+        if (!v->gap && !v->idx_differs && v->kept)
+            v->found += index_check(v->kept, v->lg, v->report, v->arg);
+    }
+    if ((r = meta_open(dir, true, &meta, &why)) < 0)
+        return as_finding(v, r, &why, err);
+    r = meta_verify(meta, v->report, v->arg, err);
+    v->found += MAX(r, 0);
+    meta_close(meta);
+    return MIN(r, 0);
 }
 
 int evs_verify(const char *dir, evs_report_fn *report, void *arg, struct evs_error *err)
 {
     struct verify v = {.report = report, .arg = arg};
-    struct meta *meta = NULL;
     AUTO_CLOSE int dirfd = io_open(AT_FDCWD, dir, O_RDONLY | O_DIRECTORY, 0);
     int r;
 
@@ -151,23 +216,11 @@ int evs_verify(const char *dir, evs_report_fn *report, void *arg, struct evs_err
     AUTO_CLOSE int lock = io_open(dirfd, "lock", O_RDONLY, 0);
     if (lock >= 0 && io_lock(lock, true) < 0)
         return evs_fail_at(err, EVS_IN_USE, EVS_NOWHERE, "%s", dir);
-    const struct log_options lo = {.segment_bytes = DEFAULT_SEGMENT_BYTES, .read_only = true};
-    if ((r = index_new(&v.ix, err)) < 0 || (r = log_open(dirfd, &lo, &v.lg, err)) < 0)
-        goto out;
-    if ((r = verify_log(&v, err)) < 0)
-        goto out;
-    if (!v.gap) {
-        v.found += index_check(v.ix, v.lg, report, arg);
-        verify_checkpoint(&v, dirfd);
-    }
-    if ((r = meta_open(dir, true, &meta, err)) < 0 || (r = meta_verify(meta, report, arg, err)) < 0)
-        goto out;
-    r = v.found + r;
-out:
-    meta_close(meta);
+    r = verify_all(&v, dir, dirfd, err);
     log_abandon(v.lg);
     index_free(v.ix);
-    return r;
+    index_free(v.kept);
+    return r < 0 ? r : v.found;
 }
 
 int evs_rebuild(const char *dir, evs_report_fn *report, void *arg, struct evs_error *err)

@@ -63,7 +63,7 @@ static int check_failed, check_tests;
     } while (0)
 
 #define SKIP(test, why) printf("skip %s: %s\n", test, why)
-#define CHECK_DONE() return check_failed ? 1 : 0
+#define CHECK_DONE()    return check_failed ? 1 : 0
 
 /* The directory of real test data, or NULL: EVFS_TEST_DATA. */
 static inline const char *check_data(void)
@@ -77,7 +77,8 @@ static inline const char *check_data(void)
 static inline uint64_t check_seed(void)
 {
     const char *s = getenv("SEED");
-    uint64_t seed = s ? strtoull(s, NULL, 0) : (uint64_t)(uintptr_t)&check_failed ^ 0x9e3779b97f4a7c15u;
+    uint64_t seed =
+        s ? strtoull(s, NULL, 0) : (uint64_t)(uintptr_t)&check_failed ^ 0x9e3779b97f4a7c15u;
 
     printf("# SEED=%" PRIu64 "\n", seed);
     return seed;

@@ -16,8 +16,9 @@ static const char *const ids[] = {"d", "d/x", "e", "big", "only/below"};
 static void add(struct evs_store *to, const char *id, int type, int no)
 {
     char text[300];
-    int n = snprintf(text, sizeof text, "{\"entity\":\"%s\",\"type\":\"t%d\",\"data\":[%d,\"%*s\"]}\n",
-                     id, type, no, no % 50, "");
+    int n =
+        snprintf(text, sizeof text, "{\"entity\":\"%s\",\"type\":\"t%d\",\"data\":[%d,\"%*s\"]}\n",
+                 id, type, no, no % 50, "");
 
     CHECK_EQ(put(to, text), n);
 }

@@ -314,7 +314,8 @@ static UNANALYSED void readers_see_whole_lists(void)
     writing = true;
     for (uintptr_t i = 0; i < ARRAY_LEN(th); i++)
         CHECK_EQ(pthread_create(&th[i], NULL, read_cuts, (void *)(i + 5)), 0);
-    for (uint32_t s = 1; log_end(lg) < EVENTS; s++) { /* before the log shows the event, as ingest does */
+    for (uint32_t s = 1; log_end(lg) < EVENTS;
+         s++) { /* before the log shows the event, as ingest does */
         uint32_t n = s % 7 ? 1 : 100;
         evs_seq first = log_end(lg) + 1;
         grow_log(n, false, &random);

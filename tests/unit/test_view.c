@@ -32,9 +32,9 @@ static void add(struct evs_writer *w, const char *id, int type, int n)
     char text[200];
 
     for (int i = 0; i < n; i++) {
-        int len = snprintf(text, sizeof text,
-                           "{\"entity\":\"%s\",\"type\":\"t%d\",\"data\":%d%*s}\n", id,
-                           type < 0 ? i % -type : type, i, i % 13, "");
+        int len =
+            snprintf(text, sizeof text, "{\"entity\":\"%s\",\"type\":\"t%d\",\"data\":%d%*s}\n", id,
+                     type < 0 ? i % -type : type, i, i % 13, "");
         CHECK_EQ(evs_write(w, text, (size_t)len, &(struct evs_cred){.uid = 1}, &err), len);
     }
 }
@@ -145,7 +145,8 @@ static void test_an_entity_becomes_a_directory(void)
 {
     static const char *const ids[] = {"d", "d/x", "other"};
 
-    for (int own = 1; own < 60; own += own < 30 ? 1 : 7) { /* in the set itself, and in its chunks */
+    for (int own = 1; own < 60;
+         own += own < 30 ? 1 : 7) { /* in the set itself, and in its chunks */
         start();
         struct evs_writer *w = writer();
         add(w, "d", -2, own);
@@ -216,10 +217,17 @@ static void test_what_is_not_there_is_refused(void)
     add(w, "d", 0, 1);
     evs_entity d = entity("d"), own = index_set(st->ix, d)->own;
     const struct evs_view bad[] = {
-        {EVS_TYPE, 0, 0},     {EVS_TYPE, 0, 2},       {EVS_OWN, 0, 0},
-        {EVS_OWN, own, 0},    {EVS_OWN, EVS_ROOT, 0}, {EVS_BELOW, 0, 0},
-        {EVS_BELOW, 1000, 0}, {EVS_OWN_TYPE, d, 0},   {EVS_OWN_TYPE, d, 9},
-        {EVS_OWN_TYPE, 0, 1}, {EVS_OWN, 3, 0} /* the type's set */,
+        {EVS_TYPE, 0, 0},
+        {EVS_TYPE, 0, 2},
+        {EVS_OWN, 0, 0},
+        {EVS_OWN, own, 0},
+        {EVS_OWN, EVS_ROOT, 0},
+        {EVS_BELOW, 0, 0},
+        {EVS_BELOW, 1000, 0},
+        {EVS_OWN_TYPE, d, 0},
+        {EVS_OWN_TYPE, d, 9},
+        {EVS_OWN_TYPE, 0, 1},
+        {EVS_OWN, 3, 0} /* the type's set */,
     };
     CHECK(own > 0);
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
