@@ -26,6 +26,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <sqlite3.h>
@@ -295,6 +296,11 @@ static int open_file(struct meta *m, const char *dir, struct evs_error *err)
 
     uri_of(path, !m->read_only ? "" : wal ? "?mode=ro&vfs=unix-none" : "?mode=ro&immutable=1", uri);
     int flags = m->read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE;
+    if (!m->read_only) { /* nobody else's to read, whatever the umask; SQLite gives its -wal the same mode */
+        int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+        if (fd >= 0)
+            (void)close(fd); /* what is wrong with it, SQLite says next */
+    }
     int rc = sqlite3_open_v2(uri, &m->db, flags | SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX, NULL);
     if (rc != SQLITE_OK)
         return fail(m, rc, path, err);

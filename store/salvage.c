@@ -109,7 +109,7 @@ static int write_file(struct segment *const *s, size_t n, evs_seq first, uint64_
 
     segment_name(first, ".tmp", tmp);
     segment_name(first, ".jsonl", name);
-    int r, fd AUTO_CLOSE = io_open(dirfd, tmp, O_RDWR | O_CREAT | O_TRUNC, 0666);
+    int r, fd AUTO_CLOSE = io_open(dirfd, tmp, O_RDWR | O_CREAT | O_TRUNC, 0600);
     r = fd < 0 ? fd : write_lines(s, n, fd, ret_bytes);
     if (r == 0)
         r = io_rename(dirfd, tmp, name);

@@ -275,7 +275,7 @@ static int open_one(const struct segment *s, const char *suffix, int flags)
     char name[SEGMENT_NAME_BYTES];
 
     segment_name(s->first, suffix, name);
-    return io_open(s->dirfd, name, flags, 0666);
+    return io_open(s->dirfd, name, flags, 0600);
 }
 
 static int open_lines(struct segment *s, struct evs_error *err)

@@ -120,7 +120,12 @@ cleanup() {
         failed=1
     fi
     if [ -z "${BATS_TEST_COMPLETED-}" ] || [ -n "$failed" ]; then
-        { echo "--- the daemon's log"; tail -n 40 "$LOG"; echo '---'; } >&2
+        # A sanitizer's report from its beginning, else the end of the log.
+        {
+            echo "--- the daemon's log"
+            sed -n '/Sanitizer: /,$p;/runtime error:/,$p' "$LOG" | head -n 60 | grep . || tail -n 40 "$LOG"
+            echo '---'
+        } >&2
     fi
     umount -l "$DATA" 2>/dev/null || true # a small disk, see errors.bats
     rm -rf "$T"

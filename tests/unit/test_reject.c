@@ -275,7 +275,7 @@ static void bounded(void)
     CHECK_EQ(reject_count(r), 20000);
     AUTO_FREE char *text = text_of(r, true, 0, &n);
     CHECK(n >= LIMIT_REJECTED_BYTES / 2 - 1000);
-    for (int i = 19999; i > 19999 - 2000; i--) { /* the newest are there, in order */
+    for (int i = 19999; i > 19999 - 2000; i -= 37) { /* the newest are there, in order */
         (void)snprintf(value, sizeof value, "number %d.", i);
         if (!strstr(text, value))
             CHECK_EQ(i, -1);

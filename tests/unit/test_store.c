@@ -116,6 +116,31 @@ static void test_what_was_acknowledged_survives_a_kill(void)
     model_remove(dir);
 }
 
+static int check_mode(const char *path, const struct stat *s, int flag, struct FTW *f)
+{
+    (void)f;
+    if (flag == FTW_F && (s->st_mode & 077))
+        CHECK_STR(path, "closed to others");
+    return 0;
+}
+
+static void test_what_is_stored_is_closed_to_others(void)
+{
+    char *dir = model_dir();
+    mode_t old = umask(0);
+    struct evs_store *st;
+    struct evs_error err;
+
+    CHECK_EQ(evs_open(dir, NULL, &st, &err), 0);
+    CHECK(put(st, "{\"entity\":\"a\",\"type\":\"t\"}\n{]") > 0);
+    CHECK_EQ(evs_checkpoint(st, &err), 0);
+    (void)nftw(dir, check_mode, 8, FTW_PHYS);
+    CHECK_EQ(evs_close(st, &err), 0);
+    (void)nftw(dir, check_mode, 8, FTW_PHYS);
+    (void)umask(old);
+    model_remove(dir);
+}
+
 static void test_a_store_is_used_by_one(void)
 {
     char *dir = model_dir(), pid[40];
@@ -327,6 +352,7 @@ int main(void)
     RUN(test_views_in_memory);
     RUN(test_views_survive_reopening);
     RUN(test_what_was_acknowledged_survives_a_kill);
+    RUN(test_what_is_stored_is_closed_to_others);
     RUN(test_a_store_is_used_by_one);
     RUN(test_damage_is_found_and_named);
     RUN(test_a_bad_checkpoint_costs_only_time);
