@@ -280,6 +280,7 @@ is_later() { touch "$T/now" && [ "$T/now" -nt "$T/mark" ]; }
 @test "a user without root mounts for itself" {
     need_root
     need setpriv fusermount3 unshare
+    unshare -m --propagation private true || skip 'no mount namespace of its own here'
     stop_store
     chown -R 65534:65534 "$DATA" "$MNT"
     cp -L "$EVFS_BIN" "$T/evfs" # where this user can reach it
