@@ -84,7 +84,7 @@ static size_t numbers(const struct docs_reader *r, struct number out[NUMBERS])
         {"events", "evfs_events_total", "counter", "events in the store", s.events},
         {"durable", "evfs_durable_events_total", "counter", "events that survive power loss",
          s.durable},
-        {"entities", "evfs_entities", "gauge", "entities and directories above them", s.entities},
+        {"entities", "evfs_entities", "gauge", "entities with events of their own", s.entities},
         {"types", "evfs_types", "gauge", "event types", s.types},
         {"bytes", "evfs_log_bytes", "gauge", "bytes of all lines", s.bytes},
         {"segments", "evfs_log_segments", "gauge", "files of the log", s.segments},

@@ -32,7 +32,7 @@ struct fs {
     struct fuse_session *se; /* NULL until there is one */
     struct nodes *nodes;
     struct leases *leases;
-    struct pool *pool;
+    struct pool *pool, *sync_pool; /* a pool of one: no sync waits behind states and documents */
     struct sync_queue syncs;
     bool strict, sync, read_only; /* const while mounted */
     uid_t owner;                  /* of the mount */

@@ -199,7 +199,8 @@ static int open_store(struct mount *m)
     fs->nodes = nodes_new(fs->st);
     fs->leases = fs->nodes ? lease_new(fs->st, fs->nodes, &lease) : NULL;
     fs->pool = pool_new(POOL_THREADS);
-    if (!fs->leases || !fs->pool)
+    fs->sync_pool = pool_new(1);
+    if (!fs->leases || !fs->pool || !fs->sync_pool)
         return fail(m, "no memory or no threads");
     evs_on_change(fs->st, lease_on_change, fs->leases);
     return 0;
@@ -285,6 +286,7 @@ static int end(struct mount *m)
     if (m->mounted)
         fuse_session_unmount(fs->se);
     pool_stop(fs->pool);
+    pool_stop(fs->sync_pool);
     while (fs->files)
         file_free(fs->files);
     if (fs->se)

@@ -206,7 +206,7 @@ static void wait_sync(struct fs *fs, const struct sync_wait *what)
     pthread_mutex_unlock(&fs->syncs.lock);
     if (start) {
         fs->syncs.task.fn = run_syncs;
-        pool_submit(fs->pool, &fs->syncs.task);
+        pool_submit(fs->sync_pool, &fs->syncs.task);
     }
 }
 

@@ -65,6 +65,8 @@ void op_poll(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, struct f
     most = f->level ? f->pos : f->seen;
     if (ph && lease_wait(fs->leases, &f->waiter, &n, most, ph) < 0)
         f->armed = false;
+    if (!f->viewed) /* the first event may have come before the mark: (1) holds for names, too */
+        (void)file_view(f, &n);
     if (f->viewed)
         (void)evs_view_extent(fs->st, &f->view, &x); /* a failure is no event yet */
     bool in = readable(f, x.bytes, ph != NULL, woken);

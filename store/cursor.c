@@ -35,19 +35,28 @@ struct job {
     struct evs_error *err;
 };
 
+static int open_job(void *arg)
+{
+    struct cursor *c = arg;
+
+    return view_open(c->ix, c->lg, &c->of, log_end(c->lg), &c->v);
+}
+
 int cursor_new(const struct index *ix, struct log *lg, const struct evs_view *v,
                struct cursor **ret, struct evs_error *err)
 {
-    struct cursor *c;
-    struct view view;
+    struct cursor *c = malloc(sizeof *c);
 
-    if (view_open(ix, lg, v, log_end(lg), &view) < 0)
-        return evs_fail(err, EVS_NO_SUCH, EVS_NOWHERE);
-    c = malloc(sizeof *c);
     if (!c)
         return evs_fail(err, EVS_NO_MEMORY, EVS_NOWHERE);
-    *c = (struct cursor){
-        .ix = ix, .lg = lg, .of = *v, .v = view, .len = {.lg = lg, .data = view.data}};
+    *c = (struct cursor){.ix = ix, .lg = lg, .of = *v, .len.lg = lg};
+    int r = io_guarded(open_job, c);
+    if (r < 0) {
+        free(c);
+        return r == -ENOENT ? evs_fail(err, EVS_NO_SUCH, EVS_NOWHERE)
+                            : evs_fail_errno(err, r, "reading the log");
+    }
+    c->len.data = c->v.data;
     *ret = c;
     return 0;
 }

@@ -90,7 +90,8 @@ struct evs_error {
     enum evs_reason why;
     int code; /* errno, positive */
     uint64_t
-        pos; /* byte at which it went wrong (of the write, or of the file); UINT64_MAX: nowhere */
+        pos; /* byte at which it went wrong: of the write (of the value, if that began in an earlier write),
+              * or of the file; UINT64_MAX: nowhere */
     char detail[160]; /* what else is known ("log/…0001.jsonl", "seq 17"); "" if nothing */
 };
 
@@ -137,8 +138,9 @@ EVS_API int evs_sync(struct evs_store *st, evs_seq seq, struct evs_error *err);
 EVS_API int evs_checkpoint(struct evs_store *st, struct evs_error *err);
 
 struct evs_stats {
-    uint64_t events, entities, types, bytes; /* bytes: of all lines */
-    uint64_t segments, durable;              /* durable: a seq */
+    uint64_t events, types, bytes; /* bytes: of all lines */
+    uint64_t entities;             /* with events of their own */
+    uint64_t segments, durable;    /* durable: a seq */
     uint64_t index_bytes, names_bytes,
         id_bytes; /* memory of the index; of it names; of it writers' ids */
     uint64_t appended, repeated, rejected, transactions, syncs; /* since open */

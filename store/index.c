@@ -428,13 +428,15 @@ void index_apply(struct index *ix, const struct apply *ap, uint32_t seq)
 
 void index_mark(struct index *ix, _Atomic uint8_t *marks, uint8_t add)
 {
-    /* Sequentially consistent, as is the fence in index_report(): either the commit sees the mark, or who
-     * set it sees what the commit published. */
-    if ((atomic_load(marks) & add) == add)
-        return;
-    atomic_fetch_add(&ix->marked, 1);
-    if (atomic_fetch_or(marks, add))
-        atomic_fetch_sub(&ix->marked, 1); /* it had some: counted already */
+    if ((atomic_load(marks) & add) != add) {
+        atomic_fetch_add(&ix->marked, 1);
+        if (atomic_fetch_or(marks, add))
+            atomic_fetch_sub(&ix->marked, 1); /* it had some: counted already */
+    }
+    /* Pairs with the fence in index_report(): either the commit sees the mark, or who set it sees what the
+     * commit published. Without it the loads of log_end() that follow, which only acquire, might be done
+     * before the mark is there for others. */
+    atomic_thread_fence(memory_order_seq_cst);
 }
 
 static void take_marks(struct index *ix, _Atomic uint8_t *marks, uint8_t want, entity_id e,

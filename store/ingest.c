@@ -3,8 +3,9 @@
  * (1) What needs no order is done before the lock: names, places, permissions, repeats among what is stored.
  * (2) Under the lock an event is decided from the store, the batch and one reading of the clock: seq, version,
  *     id, recorded. Nothing else decides, so that the order could come from elsewhere.
- * (3) decided of an entity and the table of ids run ahead of the log; a failed write takes decided back. What
- *     it leaves in the table is harmless: an id is found only if the line says so too (repeat.c).
+ * (3) decided of an entity and the table of ids run ahead of the log; a failed write takes both back. Where the
+ *     table was growing ids stay in it, which is harmless: an id is found only if the line says so too
+ *     (repeat.c). Without it whoever tries a transaction again and again would fill the memory.
  * (4) Order: log_append, index_apply, log_publish, index_report. A reader that sees a seq finds it in every
  *     set. */
 #include "ingest.h"
@@ -250,6 +251,12 @@ static NEEDS_COMMIT int decide_repeat(struct evs_store *st, struct batch *b, str
     return r == REPEAT_SAME;
 }
 
+/* The store's own ids say where they are. */
+static bool is_in_table(const struct prepared *p)
+{
+    return p->ev.id.p && line_id_seq(p->ev.id) != p->seq;
+}
+
 /* Decide the first n events, as far as they go; returns how many, with b->n_stored of them to be stored. */
 static NEEDS_COMMIT uint32_t decide(struct evs_store *st, struct batch *b, uint32_t n,
                                     struct evs_error *err)
@@ -257,6 +264,7 @@ static NEEDS_COMMIT uint32_t decide(struct evs_store *st, struct batch *b, uint3
     evs_seq end = log_end(st->lg), seq = end;
 
     b->n_stored = 0;
+    b->ids_gen = table_gen(&st->ix->ids);
     for (uint32_t i = 0; i < n; i++) {
         struct prepared *p = &b->p[i];
         int same;
@@ -277,7 +285,7 @@ static NEEDS_COMMIT uint32_t decide(struct evs_store *st, struct batch *b, uint3
         p->version = ++s->decided;
         p->seq = ++seq;
         b->order[b->n_stored++] = i;
-        if (p->ev.id.p && line_id_seq(p->ev.id) != seq)
+        if (is_in_table(p))
             table_insert(&st->ix->ids, p->id_hash, (uint32_t)seq);
     }
     return n;
@@ -285,9 +293,15 @@ static NEEDS_COMMIT uint32_t decide(struct evs_store *st, struct batch *b, uint3
 
 static NEEDS_COMMIT void undecide(struct evs_store *st, struct batch *b)
 {
-    for (uint32_t i = 0; i < b->n_stored; i++)
-        index_set(st->ix, b->p[b->order[i]].entity)->decided--;
-    b->n_stored = 0;
+    struct table *ids = &st->ix->ids;
+    bool all = table_gen(ids) == b->ids_gen && !(b->ids_gen & TABLE_GROWING);
+
+    while (b->n_stored > 0) {
+        const struct prepared *p = &b->p[b->order[--b->n_stored]];
+        index_set(st->ix, p->entity)->decided--;
+        if (all && is_in_table(p))
+            table_take_back(ids, p->id_hash, (uint32_t)p->seq);
+    }
 }
 
 static struct line as_line(const struct prepared *p)

@@ -63,6 +63,7 @@ struct batch {
     uint32_t n, cap;
     uint32_t n_stored; /* decided, no repeats: p[order[i]] has the seq log_end() + 1 + i */
     uint32_t *order;
+    uint32_t ids_gen; /* table_gen() of the ids before decide put any into it */
     struct log_rec *recs;
     char *lines;
     size_t lines_cap;

@@ -3,6 +3,7 @@
  * idx up to it is durable: behind it nobody looks at the lines again. (3) Errors of the keeper are not lost:
  * a failed sync makes the log read-only, and health says so; a failed checkpoint is only a slower open. */
 #include "checkpoint.h"
+#include "io.h"
 #include "keeper.h"
 #include "limits.h"
 
@@ -70,11 +71,16 @@ int keeper_checkpoint(struct evs_store *st, struct evs_error *err)
     uint64_t bytes = log_bytes(st->lg);
     ingest_unlock(st);
     r = child < 0 ? child : wait_for(st, child);
-    if (r < 0)
+    if (r < 0) {
         (void)evs_fail_errno(err, r, CHECKPOINT_TMP);
-    else if ((r = log_sync(st->lg, m.seq, err)) == 0 && (r = log_sync_idx(st->lg, err)) == 0 &&
-             (r = checkpoint_adopt(st->dirfd, err)) == 0)
+        /* On a full disk it would take the room that appends need, and the next try as well: not before the
+         * log has grown on (checkpoint_due()). */
+        (void)io_unlink(st->dirfd, CHECKPOINT_TMP);
+        atomic_store_explicit(&st->checkpoint_bytes, bytes, memory_order_relaxed);
+    } else if ((r = log_sync(st->lg, m.seq, err)) == 0 && (r = log_sync_idx(st->lg, err)) == 0 &&
+               (r = checkpoint_adopt(st->dirfd, err)) == 0) {
         note_checkpoint(st, m.seq, bytes);
+    }
     (void)pthread_mutex_unlock(&st->checkpoint_lock);
     return r;
 }

@@ -28,10 +28,6 @@
 #include <pthread.h>
 #include <stdio.h>
 
-/* Room for segment pointers: address space, not memory. Enough for LIMIT_EVENTS in the smallest
- * segments. */
-#define SEGMENTS_MAX ((size_t)1 << 25)
-
 /* ---- segments ---- */
 
 static UNANALYSED void add_segment(struct log *lg, struct segment *s)
@@ -136,8 +132,11 @@ static int load_segments(struct log *lg, struct evs_error *err)
     bool full = all.n > 0 && lg->s[all.n - 1]->sealed && !lg->o.read_only;
     size_t sealed = full ? all.n : all.n > 0 ? all.n - 1 : 0;
     atomic_store_explicit(&lg->sealed, sealed, memory_order_relaxed);
+    lg->recs_end = all.recs_end;
     resume_free(&all);
     if (log_count(lg) == 0 && lg->o.read_only) {
+        if (lg->dirfd >= 0)
+            (void)io_close(lg->dirfd);
         lg->dirfd = -1; /* nothing there: an empty log in memory, which nobody appends to */
         return create_segment(lg, 1, (struct segment_mark){1, 1}, err);
     }
@@ -327,6 +326,11 @@ bool log_read_only(const struct log *lg)
 void log_set_read_only(struct log *lg)
 {
     atomic_store_explicit(&lg->read_only, true, memory_order_relaxed);
+}
+
+evs_seq log_recs_end(const struct log *lg)
+{
+    return lg->recs_end;
 }
 
 uint64_t log_segments(const struct log *lg)

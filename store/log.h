@@ -93,6 +93,9 @@ uint64_t log_bytes(const struct log *lg);  /* of all visible lines */
 bool log_read_only(const struct log *lg);
 void log_set_read_only(struct log *lg); /* damage was found */
 uint64_t log_segments(const struct log *lg);
+/* Up to this event the idx files had recs when the log was opened: what a checkpoint that reaches further
+ * counts on is lost. */
+evs_seq log_recs_end(const struct log *lg);
 
 /* The rec and the bytes of a line, 1 <= seq <= log_end(); they live as long as the log (mapped:
  * read them inside io_guarded()). rec's offset and length are clamped to the segment: a damaged idx

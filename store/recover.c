@@ -71,9 +71,12 @@ static int replay_lines(void *arg, const struct log_walked *lines, size_t n)
     return 0;
 }
 
+/* The checkpoint counts on recs of all lines up to it, which it made durable: an idx that is gone since is
+ * made again from the lines only. */
 static bool belongs(const struct log *lg, const struct checkpoint_mark *m)
 {
-    return m->seq <= log_end(lg) && (m->seq == 0 || log_rec(lg, m->seq)->crc == m->line_crc);
+    return m->seq <= log_end(lg) && m->seq <= log_recs_end(lg) &&
+           (m->seq == 0 || log_rec(lg, m->seq)->crc == m->line_crc);
 }
 
 int recover_index(int dirfd, bool read_only, struct log *lg, struct index **ret_ix,
@@ -87,10 +90,12 @@ int recover_index(int dirfd, bool read_only, struct log *lg, struct index **ret_
     if (r < 0)
         return r;
     if (dirfd >= 0 && (checkpoint_read(dirfd, ix, &m, &bytes, NULL) < 0 || !belongs(lg, &m))) {
-        /* None, or not whole, or of another log: everything is in the log. Replay numbers the names anew, in
+        /* None, or not whole, or of another log, or its idx is lost: everything is in the log. Replay numbers the names anew, in
          * the idx as well, so that a checkpoint with the old numbers must not be met again. */
         index_free(ix);
         r = read_only ? 0 : io_unlink(dirfd, CHECKPOINT_FILE);
+        if (r == 0 && !read_only)
+            r = io_sync(dirfd);
         if (r < 0 && r != -ENOENT)
             return evs_fail_errno(err, r, CHECKPOINT_FILE);
         if ((r = index_new(&ix, err)) < 0)

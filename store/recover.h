@@ -5,8 +5,8 @@
 
 #include "ingest.h"
 
-/* *ret_ix is the caller's. dirfd -1: no checkpoint. A bad checkpoint is ignored, and
- * removed unless read_only. ret_seq and ret_recorded: up
+/* *ret_ix is the caller's. dirfd -1: no checkpoint. A checkpoint that is bad, or whose
+ * idx is lost, is ignored, and removed unless read_only. ret_seq and ret_recorded: up
  * to which event the checkpoint reached; recorded time of the newest event. */
 int recover_index(int dirfd, bool read_only, struct log *lg, struct index **ret_ix,
                   evs_seq *ret_seq, int64_t *ret_recorded_us, struct evs_error *err) NEEDS_COMMIT;

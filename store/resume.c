@@ -280,6 +280,21 @@ static int find_end(struct resume *rs, struct evs_error *err)
     return r;
 }
 
+/* The last event before the first one whose idx has no rec. A sealed header vouches for its recs. */
+static UNANALYSED evs_seq recs_end(const struct resume *rs)
+{
+    evs_seq end = 0;
+
+    for (size_t i = 0; i < rs->n; i++) {
+        const struct segment *s = rs->s[i];
+        uint64_t n = s->sealed ? s->tail.n : MIN(s->idx_recs, s->tail.n);
+        end = s->first + n - 1;
+        if (n < s->tail.n)
+            break;
+    }
+    return end;
+}
+
 /* ---- fit to go on ---- */
 
 /* The durable place at the end of a segment is the start of the next one. How many lines are behind
@@ -400,10 +415,11 @@ int resume_segments(int dirfd, const struct log_options *o, struct segments *ret
 
     if (r == 0)
         r = find_end(&rs, err);
+    evs_seq recs = r == 0 ? recs_end(&rs) : 0;
     if (r == 0)
         r = o->read_only ? make_readable(&rs, err) : make_fit(&rs, err);
 
-    struct segments all = {rs.s, rs.n};
+    struct segments all = {rs.s, rs.n, recs};
     if (r < 0)
         resume_free(&all);
     else

@@ -10,6 +10,7 @@
 struct segments {
     struct segment **s;
     size_t n;
+    evs_seq recs_end; /* up to there the idx files had recs before any was touched */
 };
 
 /* Open all segments in dirfd (the directory "log"). Afterwards each has its end (tail, visible,

@@ -244,7 +244,11 @@ static int final_checkpoint(struct evs_store *st, struct evs_error *err)
     if ((r = log_sync(st->lg, end, err)) < 0 || (r = log_sync_idx(st->lg, err)) < 0)
         return r;
     r = checkpoint_write(st->dirfd, st->ix, &m, &bytes);
-    return r < 0 ? evs_fail_errno(err, r, CHECKPOINT_TMP) : checkpoint_adopt(st->dirfd, err);
+    if (r < 0) {
+        (void)io_unlink(st->dirfd, CHECKPOINT_TMP); /* on a full disk others need its room */
+        return evs_fail_errno(err, r, CHECKPOINT_TMP);
+    }
+    return checkpoint_adopt(st->dirfd, err);
 }
 
 int evs_close(struct evs_store *st, struct evs_error *err)
@@ -315,9 +319,9 @@ void evs_stats(struct evs_store *st, struct evs_stats *ret)
         .writers = atomic_load_explicit(&st->writers, memory_order_relaxed),
         .opened_us = st->opened_us,
         .clock_behind_us = behind,
-        .read_only = log_read_only(st->lg) || st->options.read_only,
-        .newest_us = end ? log_rec(st->lg, end)->recorded_us : 0};
+        .read_only = log_read_only(st->lg) || st->options.read_only};
     ingest_lock(st);
+    ret->newest_us = st->recorded_us; /* not from the idx: it is mapped, and may not be there */
     index_memory(st->ix, &ret->index_bytes, &ret->names_bytes, &ret->id_bytes);
     ingest_unlock(st);
 }

@@ -15,6 +15,9 @@ installed() {
 @test "install, pkg-config, and the example program" {
     installed
     [ -e "$T/usr/include/evstore.h" ] && [ -x "$T/usr/bin/evfs" ]
+    for page in man1/evfs.1 man5/evfs.5 man3/libevstore.3 man8/mount.evfs.8; do
+        [ -e "$T/usr/share/man/$page" ]
+    done
     pkg-config --exists evstore
     gcc -std=c11 -Wall -Wextra -Werror -o "$T/example" "$EVFS_SOURCE_DIR/tests/example/append_read.c" \
         $(pkg-config --cflags --libs evstore)

@@ -268,6 +268,13 @@ static void test_a_repeat_stores_nothing(void)
         w,
         "{\"id\":\"r\",\"entity\":\"n\",\"type\":\"t\",\"data\":5}\n"); /* what failed left no id behind */
     CHECK_EQ(evs_end(st), 6);
+    const uint64_t ids = st->ix->ids.n;
+    for (int i = 0; i < 1000; i++)
+        REFUSED(w,
+                "[{\"id\":\"s\",\"entity\":\"n\",\"type\":\"t\"},{\"entity\":\"n\",\"type\":"
+                "\"t\",\"expected_version\":99}]\n",
+                STALE);
+    CHECK_EQ(st->ix->ids.n, ids); /* however often it is tried again */
     /* the store's own lines poured back in */
     size_t n;
     char *all = model_read(st, &(struct evs_view){.kind = EVS_ALL}, &n);

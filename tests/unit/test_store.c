@@ -6,6 +6,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 
 static uint64_t seed;
@@ -237,6 +239,64 @@ static void test_a_bad_checkpoint_costs_only_time(void)
     model_remove(dir);
 }
 
+static void test_a_lost_idx_costs_only_time(void)
+{
+    char *dir = model_dir(), path[200];
+    struct evs_store *st;
+    struct evs_error err;
+    uint64_t random = seed + 5;
+    int findings = 0;
+
+    for (int i = 0; i < 3;
+         i++) { /* read only, then once more to be used; what is sealed, and the last */
+        const struct evs_options o = {.segment_bytes = 128 << 10, .read_only = i == 1};
+        CHECK_EQ(evs_open(dir, &o, &st, &err), 0);
+        model_check_all(st, &random);
+        if (i == 0)
+            fill(st, 2000, &random);
+        CHECK(log_segments(st->lg) > 2);
+        evs_seq last = st->lg ? evs_end(st) : 0;
+        char name[80];
+        log_segment_name(st->lg, i == 0 ? 1 : last, name, sizeof name);
+        CHECK_EQ(evs_close(st, &err), 0);
+        (void)snprintf(path, sizeof path, "%s/%.*sidx", dir, (int)strlen(name) - 5, name);
+        if (i == 0)
+            CHECK_EQ(unlink(path), 0);
+        else if (i == 2)
+            CHECK_EQ(truncate(path, 4096 + 32), 0);
+    }
+    CHECK_EQ(evs_open(dir, NULL, &st, &err), 0);
+    model_check_all(st, &random);
+    CHECK_EQ(evs_end(st), 2000);
+    CHECK_EQ(evs_close(st, &err), 0);
+    CHECK_EQ(evs_verify(dir, count_finding, &findings, &err), 0);
+    model_remove(dir);
+}
+
+static void test_a_failed_checkpoint_leaves_no_file(void)
+{
+    char *dir = model_dir(), path[200];
+    struct evs_store *st;
+    struct evs_error err;
+    uint64_t random = seed + 6;
+    struct rlimit old, small;
+
+    (void)snprintf(path, sizeof path, "%s/index.tmp", dir);
+    CHECK_EQ(evs_open(dir, NULL, &st, &err), 0);
+    fill(st, 20, &random);
+    CHECK_EQ(evs_sync(st, evs_end(st), &err), 0);
+    (void)signal(SIGXFSZ, SIG_IGN);
+    CHECK_EQ(getrlimit(RLIMIT_FSIZE, &old), 0);
+    small = (struct rlimit){.rlim_cur = 5000, .rlim_max = old.rlim_max};
+    CHECK_EQ(setrlimit(RLIMIT_FSIZE, &small), 0);
+    CHECK(evs_checkpoint(st, &err) < 0);
+    CHECK_EQ(setrlimit(RLIMIT_FSIZE, &old), 0);
+    CHECK_EQ(access(path, F_OK), -1);
+    CHECK_EQ(evs_checkpoint(st, &err), 0);
+    CHECK_EQ(evs_close(st, &err), 0);
+    model_remove(dir);
+}
+
 static void test_owners_are_kept(void)
 {
     char *dir = model_dir();
@@ -356,6 +416,8 @@ int main(void)
     RUN(test_a_store_is_used_by_one);
     RUN(test_damage_is_found_and_named);
     RUN(test_a_bad_checkpoint_costs_only_time);
+    RUN(test_a_lost_idx_costs_only_time);
+    RUN(test_a_failed_checkpoint_leaves_no_file);
     RUN(test_owners_are_kept);
     RUN(test_marks_are_reported_once);
     RUN(test_exact_import_is_exact);

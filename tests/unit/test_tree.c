@@ -220,6 +220,17 @@ static void directories_list_what_exists(void)
     CHECK_STR(out, "");
     list(st, "types", out);
     CHECK_STR(out, "placed x%2Fy %65vents made");
+    struct evs_target all = {.kind = EVS_ALL};
+    struct evs_writer *w = NULL;
+    static const char refused[] = "[{\"entity\":\"new\",\"type\":\"new\"},{\"entity\":\"orders\","
+                                  "\"type\":\"made\",\"expected_version\":9}]\n";
+    CHECK_EQ(evs_writer_new(st, &all, NULL, &w, NULL), 0);
+    CHECK_EQ(evs_write(w, refused, strlen(refused), &(struct evs_cred){0}, NULL), -ESTALE);
+    evs_writer_free(w);
+    list(st, "types", out); /* a refused transaction leaves nothing to see */
+    CHECK_STR(out, "placed x%2Fy %65vents made");
+    list(st, "entities", out);
+    CHECK_STR(out, "orders %2E%2E");
     list(st, "types/placed", out);
     CHECK_STR(out, "events.jsonl");
     list(st, ".evfs", out);
