@@ -83,17 +83,21 @@ static mode_t mode_of(struct fs *fs, const struct node *n, const struct node_nam
     return S_IFREG | (dir_mode & 0222) | (dir_mode & 0444 & border(fs, n, nm));
 }
 
-/* Time and size; returns the lease's version, as lease_version() counts it. */
-static uint64_t measure(struct fs *fs, const struct node *n, int64_t *ret_us, uint64_t *ret_bytes)
+/* Time and size, and the lease's version, as lease_version() counts it. Outputs are 0 at first. */
+static int measure(struct fs *fs, const struct node *n, int64_t *ret_us, uint64_t *ret_bytes,
+                   uint64_t *ret_version)
 {
     struct evs_view v = {.kind = EVS_ALL};
     struct evs_extent x = {0};
+
+    int r = 0;
 
     if (!node_numbered(n))
         return 0;
     if (n->kind == NODE_ENTITY || n->kind == NODE_ENTITIES) {
         *ret_us = evs_directory_time(fs->st, n->entity);
-        return (uint64_t)*ret_us;
+        *ret_version = (uint64_t)*ret_us;
+        return 0;
     }
     if (node_traits(n->kind)->view)
         v = tree_view(n);
@@ -104,21 +108,28 @@ static uint64_t measure(struct fs *fs, const struct node *n, int64_t *ret_us, ui
     if (v.kind == EVS_TYPE && v.type == 0)
         return 0;
     if (n->kind != NODE_README)
-        (void)evs_view_extent(fs->st, &v, &x); /* a failure is no event yet */
+        r = evs_view_extent(fs->st, &v, &x);
+    if (r < 0 && r != -ENOENT) /* ENOENT: no event yet */
+        return r;
     *ret_us = node_traits(n->kind)->dir ? x.first_us : x.last_us;
     if (node_traits(n->kind)->view)
         *ret_bytes = x.bytes;
-    return n->kind == NODE_TYPES ? v.type : n->kind == NODE_ROOT ? (uint64_t)x.first_us : x.bytes;
+    *ret_version = n->kind == NODE_TYPES  ? v.type
+                   : n->kind == NODE_ROOT ? (uint64_t)x.first_us
+                                          : x.bytes;
+    return 0;
 }
 
-uint64_t attr_fill(struct fs *fs, const struct node *n, struct stat *ret)
+int attr_fill(struct fs *fs, const struct node *n, struct stat *ret, uint64_t *ret_version)
 {
     struct node_names nm;
     struct evs_owner owner;
     int64_t us = 0;
-    uint64_t bytes = n->kind == NODE_README ? docs_readme_bytes() : 0;
-    uint64_t version = measure(fs, n, &us, &bytes);
+    uint64_t bytes = n->kind == NODE_README ? docs_readme_bytes() : 0, version = 0;
+    int r = measure(fs, n, &us, &bytes, &version);
 
+    if (r < 0)
+        return r;
     node_names(fs->st, n, &nm);
     owner_of(fs, n, &nm, &owner);
     if (us == 0)
@@ -135,7 +146,9 @@ uint64_t attr_fill(struct fs *fs, const struct node *n, struct stat *ret)
         .st_mtim = {.tv_sec = us / 1000000, .tv_nsec = us % 1000000 * 1000},
     };
     ret->st_atim = ret->st_ctim = ret->st_mtim;
-    return version;
+    if (ret_version)
+        *ret_version = version;
+    return 0;
 }
 
 /* The kernel may keep the name of what is real, but no attributes: only GETATTR leases them, since no
@@ -148,6 +161,8 @@ int attr_entry(struct fs *fs, struct node *n, bool real, struct fuse_entry_param
         return r;
     *ret = (struct fuse_entry_param){
         .ino = n->id, .attr_timeout = 0, .entry_timeout = real ? FS_LONG_S : 0};
-    attr_fill(fs, n, &ret->attr);
-    return 0;
+    r = attr_fill(fs, n, &ret->attr, NULL);
+    if (r < 0)
+        nodes_forget(fs->nodes, n->id, 1);
+    return r;
 }

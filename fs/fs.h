@@ -57,8 +57,9 @@ static inline struct fs *fs_of(fuse_req_t req)
 void attr_owner(struct fs *fs, const struct node *n, struct evs_owner *ret);
 /* The directory n as the store's owners name it, in terms of nm, which node_names() has filled. */
 struct evs_dir attr_dir(const struct node *n, const struct node_names *nm);
-/* Everything but a computed size, which is 0. Returns what lease_told() wants. */
-uint64_t attr_fill(struct fs *fs, const struct node *n, struct stat *ret);
+/* Everything but a computed size, which is 0; *ret_version (may be NULL) is what lease_told() wants. -EIO where
+ * the disk does not say. */
+int attr_fill(struct fs *fs, const struct node *n, struct stat *ret, uint64_t *ret_version);
 /* Reply material for a look-up; takes one reference to n's name. -ENOMEM. */
 int attr_entry(struct fs *fs, struct node *n, bool real, struct fuse_entry_param *ret);
 

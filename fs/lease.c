@@ -20,10 +20,11 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
-#define SHARDS         64
-#define TOLD_AT_ONCE   128 /* notifications collected under one hold of a lock */
-#define SUBJECT_TYPE   (1ull << 32)
-#define VERSION_UNTOLD UINT64_MAX
+#define SHARDS          64
+#define TOLD_AT_ONCE    128 /* notifications collected under one hold of a lock */
+#define SUBJECT_TYPE    (1ull << 32)
+#define VERSION_UNTOLD  UINT64_MAX
+#define VERSION_UNKNOWN (UINT64_MAX - 1) /* the disk does not say: like no version that was told */
 
 struct leases {
     struct evs_store *st;
@@ -93,6 +94,7 @@ uint64_t lease_version(struct evs_store *st, const struct node *n)
 {
     struct evs_view v = {.kind = EVS_ALL, .entity = n->entity, .type = n->type};
     struct evs_extent x = {0};
+    int r;
 
     switch (n->kind) {
     case NODE_ENTITY:
@@ -101,19 +103,19 @@ uint64_t lease_version(struct evs_store *st, const struct node *n)
     case NODE_TYPES:
         return evs_type_count(st);
     case NODE_ROOT:
-        (void)evs_view_extent(st, &v, &x); /* a failure is no event */
-        return (uint64_t)x.first_us;
+        r = evs_view_extent(st, &v, &x);
+        return r < 0 && r != -ENOENT ? VERSION_UNKNOWN : (uint64_t)x.first_us;
     case NODE_STATE:
         v.kind = EVS_OWN;
-        (void)evs_view_extent(st, &v, &x);
-        return x.bytes;
+        break;
     default:
         if (!node_traits(n->kind)->view)
             return 0;
         v.kind = node_traits(n->kind)->view_kind;
-        (void)evs_view_extent(st, &v, &x);
-        return x.bytes;
+        break;
     }
+    r = evs_view_extent(st, &v, &x);
+    return r < 0 && r != -ENOENT ? VERSION_UNKNOWN : x.bytes;
 }
 
 struct leases *lease_new(struct evs_store *st, struct nodes *nodes, const struct lease_ops *ops)

@@ -66,11 +66,14 @@ static void state_attr(struct pool_task *task)
     struct fs *fs = t->fs;
     double timeout = lease_grant(fs->leases, &t->node) == 0 ? FS_LONG_S : 0;
     struct stat st;
-    uint64_t version = attr_fill(fs, &t->node, &st);
+    uint64_t version = 0;
+    int r = attr_fill(fs, &t->node, &st, &version);
     char *json = NULL;
     size_t n = 0;
     struct docs_reader reader = file_reader(fs, 0);
-    int r = docs_make(&reader, &t->node, &json, &n);
+
+    if (r == 0)
+        r = docs_make(&reader, &t->node, &json, &n);
 
     if (r == 0 || r == -ENOENT) {
         free(json);
@@ -112,7 +115,15 @@ void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
     }
     if (node_numbered(&n) && (!node_traits(n.kind)->document || n.kind == NODE_README))
         leased = lease_grant(fs->leases, &n) == 0;
-    uint64_t version = attr_fill(fs, &n, &st);
+    uint64_t version = 0;
+    r = attr_fill(fs, &n, &st, &version);
+    if (r < 0) {
+        fuse_reply_err(req, -r); /* and the lease, which tells nothing, goes with the next change */
+        return;
+    }
+    if (n.kind == NODE_TYPE &&
+        version == 0) /* its first event is not visible yet: its time will change */
+        leased = false;
     if (leased)
         lease_told(fs->leases, &n, version);
     fuse_reply_attr(req, &st, leased ? FS_LONG_S : 0);
@@ -167,20 +178,21 @@ void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
     if (r == 0 && (to_set & FUSE_SET_ATTR_SIZE))
         r = -EPERM;
     if (r == 0 && owner) {
-        attr_fill(fs, &n, &st);
-        if (changes_nothing(&st, attr, to_set) && !node_traits(n.kind)->dir)
+        r = attr_fill(fs, &n, &st, NULL);
+        if (r == 0 && changes_nothing(&st, attr, to_set) && !node_traits(n.kind)->dir)
             owner = 0;
     }
     if (r == 0 && owner)
         r = node_traits(n.kind)->dir && n.kind != NODE_DOT ? set_owner(fs, &n, attr, to_set)
                                                            : -EPERM;
-    if (r < 0) {
-        fuse_reply_err(req, -r);
-        return;
+    if (r == 0) {
+        node_find(fs->st, &n);
+        r = attr_fill(fs, &n, &st, NULL);
     }
-    node_find(fs->st, &n);
-    attr_fill(fs, &n, &st);
-    fuse_reply_attr(req, &st, 0);
+    if (r < 0)
+        fuse_reply_err(req, -r);
+    else
+        fuse_reply_attr(req, &st, 0);
 }
 
 /* STATFS: the disk of the log. Files are entities and types. */

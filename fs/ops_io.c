@@ -193,8 +193,8 @@ static void wait_sync(struct fs *fs, const struct sync_wait *what)
     struct sync_wait *w = malloc(sizeof *w);
     bool start;
 
-    if (!w) {
-        fuse_reply_err(what->req, ENOMEM);
+    if (!w) { /* what was written is stored, and must be said: wait here */
+        reply_sync(what, evs_sync(fs->st, what->seq, NULL));
         return;
     }
     *w = *what;

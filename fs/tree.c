@@ -183,8 +183,9 @@ struct evs_view tree_view(const struct node *n)
 static bool has_events(struct evs_store *st, const struct evs_view *v)
 {
     struct evs_extent x = {0};
+    int r = evs_view_extent(st, v, &x);
 
-    return evs_view_extent(st, v, &x) >= 0 && x.events > 0;
+    return r < 0 ? r != -ENOENT : x.events > 0; /* where the disk does not say, reading will */
 }
 
 bool tree_exists(struct evs_store *st, const struct node *n)

@@ -60,6 +60,16 @@ static void forget_what_is_not_the_logs(struct index *ix)
     }
 }
 
+int checkpoint_mark_at(const struct log *lg, evs_seq seq, struct checkpoint_mark *ret)
+{
+    struct log_rec rec = {0};
+    int r = seq ? log_rec_get(lg, seq, &rec) : 0;
+
+    if (r == 0)
+        *ret = (struct checkpoint_mark){.seq = seq, .line_crc = rec.crc};
+    return r;
+}
+
 int checkpoint_write(int dirfd, struct index *ix, const struct checkpoint_mark *m,
                      uint64_t *ret_bytes)
 {
@@ -119,6 +129,7 @@ static void leave(int code)
 int checkpoint_begin(int dirfd, struct index *ix, const struct checkpoint_mark *m)
 {
     /* Not fork(): no handlers run, no SIGCHLD reaches a program that this library is only part of. */
+    const pid_t parent = getpid();
     long child = syscall(SYS_clone, 0, NULL, NULL, NULL, NULL);
 
     if (child != 0)
@@ -128,6 +139,8 @@ int checkpoint_begin(int dirfd, struct index *ix, const struct checkpoint_mark *
      * store, its connection to the kernel. */
     uint64_t bytes;
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (syscall(SYS_getppid) != parent) /* it died before that */
+        (void)syscall(SYS_exit_group, ECANCELED);
     if (dirfd != 3 && dup2(dirfd, 3) < 0)
         leave(errno);
     (void)syscall(SYS_close_range, 4u, ~0u, 0u);

@@ -11,6 +11,7 @@
  *     next the oldest.
  * (6) decided of an entity is the number of its own events, those of a commit in progress included. */
 #include "index.h"
+#include "io.h"
 #include "limits.h"
 #include "name.h"
 
@@ -362,31 +363,53 @@ static NEEDS_COMMIT void add_pair(struct index *ix, entity_id e, type_id t, uint
     postings_add(&ix->a, index_set(ix, v), seq, data_len);
 }
 
-static NEEDS_COMMIT void become_large(struct index *ix, const struct apply *ap, entity_id e)
-{
-    struct set *s = index_set(ix, e);
-    const uint32_t own = LOAD(s->own);
-    struct lengths len = {.lg = ap->lg};
-    uint32_t head = 0;
+/* The own events of an entity, read from the idx: a page of it may be unreadable. */
+struct own_events {
+    const struct index *ix;
+    const struct apply *ap;
+    entity_id e;
+    uint32_t n;
+    struct own_event {
+        uint32_t seq, data_len;
+        type_id type;
+    } v[INDEX_LARGE + 1];
+};
 
-    if (ix->a.sets.used + (INDEX_LARGE + 2) * sizeof(struct set) > ix->a.sets.reserved ||
-        !table_has_room(&ix->names, INDEX_LARGE + 2))
-        return; /* stays as it is: slower, not wrong */
-    for (int part = 0; part < 2; part++) {
-        struct set *from = part == 0 ? s : index_set(ix, own);
+static int own_events_job(void *arg)
+{
+    struct own_events *o = arg;
+    const struct index *ix = o->ix;
+    const struct set *s = index_set(ix, o->e);
+    const uint32_t own = LOAD(s->own);
+    struct lengths len = {.lg = o->ap->lg};
+
+    for (int part = 0; part < (own ? 2 : 1); part++) {
+        const struct set *from = part == 0 ? s : index_set(ix, own);
         uint32_t limit = part == 0 && own ? LOAD(index_set(ix, own)->child) : LOAD(from->n);
-        if (part == 1 && !own)
-            break;
         struct posting it;
         postings_seek_byte(&ix->a, from, limit, 0, &len, &it);
-        while (it.ordinal < it.limit) {
-            const struct log_rec *r =
-                it.seq >= ap->first ? &ap->recs[it.seq - ap->first] : lengths_rec(&len, it.seq);
-            add_pair(ix, e, r->type, it.seq, r->len - log_rec_data(r) - 1, &head);
+        while (it.ordinal < it.limit && o->n < ARRAY_LEN(o->v)) {
+            const struct log_rec *r = it.seq >= o->ap->first ? &o->ap->recs[it.seq - o->ap->first]
+                                                             : lengths_rec(&len, it.seq);
+            o->v[o->n++] = (struct own_event){it.seq, r->len - log_rec_data(r) - 1, r->type};
             postings_next(&ix->a, &it, r->len);
         }
     }
-    STORE_REL(s->pairs, head);
+    return 0;
+}
+
+/* Where it can't be done, the entity stays as it is: slower, not wrong. */
+static NEEDS_COMMIT void become_large(struct index *ix, const struct apply *ap, entity_id e)
+{
+    struct own_events o = {.ix = ix, .ap = ap, .e = e};
+    uint32_t head = 0;
+
+    if (ix->a.sets.used + (INDEX_LARGE + 2) * sizeof(struct set) > ix->a.sets.reserved ||
+        !table_has_room(&ix->names, INDEX_LARGE + 2) || io_guarded(own_events_job, &o) < 0)
+        return;
+    for (uint32_t i = 0; i < o.n; i++)
+        add_pair(ix, e, o.v[i].type, o.v[i].seq, o.v[i].data_len, &head);
+    STORE_REL(index_set(ix, e)->pairs, head);
 }
 
 static NEEDS_COMMIT void apply_own(struct index *ix, const struct apply *ap, uint32_t seq,
@@ -407,7 +430,7 @@ static NEEDS_COMMIT void apply_own(struct index *ix, const struct apply *ap, uin
         add_pair(ix, rec->entity, rec->type, seq, rec->len - log_rec_data(rec) - 1, &head);
         if (head != pairs)
             STORE_REL(s->pairs, head);
-    } else if (UNLIKELY(own_n >= INDEX_LARGE)) {
+    } else if (UNLIKELY(own_n == INDEX_LARGE)) {
         become_large(ix, ap, rec->entity);
     }
     if (UNLIKELY(!own_n))

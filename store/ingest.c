@@ -467,8 +467,12 @@ uint32_t ingest_commit(struct evs_store *st, struct batch *b, uint32_t n, bool t
 
 void ingest_trouble(struct evs_store *st, const struct evs_error *err)
 {
+    /* What an input did wrong at the same moment is not why. */
+    if (err->why != EVS_SYSTEM && err->why != EVS_DAMAGED && err->why != EVS_DISK_FULL &&
+        err->why != EVS_NO_MEMORY)
+        return;
     (void)pthread_mutex_lock(&st->trouble_lock);
-    if (st->trouble.why == EVS_OK_ && err->why != EVS_READ_ONLY)
+    if (st->trouble.why == EVS_OK_)
         st->trouble = *err;
     (void)pthread_mutex_unlock(&st->trouble_lock);
 }

@@ -27,6 +27,7 @@ struct evs_store {
 
     pthread_mutex_t commit;           /* the role commit_role */
     int64_t recorded_us UNDER_COMMIT; /* of the newest event: never goes back */
+    pthread_mutex_t owner_lock;       /* of changes of owners; taken before commit */
     _Atomic int64_t behind_us;        /* how far the clock is behind it */
     struct clock_text text UNDER_COMMIT;
     pthread_mutex_t checkpoint_lock; /* one checkpoint at a time; taken before commit */

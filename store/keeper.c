@@ -20,11 +20,6 @@ struct keeper {
     bool stop;
 };
 
-static struct checkpoint_mark mark_at(const struct evs_store *st, evs_seq seq)
-{
-    return (struct checkpoint_mark){.seq = seq, .line_crc = seq ? log_rec(st->lg, seq)->crc : 0};
-}
-
 static void note_checkpoint(struct evs_store *st, evs_seq seq, uint64_t bytes)
 {
     atomic_store_explicit(&st->checkpoint_bytes, bytes, memory_order_relaxed);
@@ -60,14 +55,16 @@ static int wait_for(struct evs_store *st, int child)
 
 int keeper_checkpoint(struct evs_store *st, struct evs_error *err)
 {
+    struct checkpoint_mark m = {0};
     int r, child;
 
     if (st->dirfd < 0 || st->options.read_only)
         return 0;
     (void)pthread_mutex_lock(&st->checkpoint_lock);
     ingest_lock(st);
-    struct checkpoint_mark m = mark_at(st, log_end(st->lg));
-    child = checkpoint_begin(st->dirfd, st->ix, &m);
+    child = checkpoint_mark_at(st->lg, log_end(st->lg), &m);
+    if (child == 0)
+        child = checkpoint_begin(st->dirfd, st->ix, &m);
     uint64_t bytes = log_bytes(st->lg);
     ingest_unlock(st);
     r = child < 0 ? child : wait_for(st, child);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* limits: everything that a user can grow, and how far. docs/limits in README.md tells users. */
+/* limits: everything that a user can grow, and how far. README.md, "Limits", tells users. */
 #ifndef STORE_LIMITS_H
 #define STORE_LIMITS_H
 

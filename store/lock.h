@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* lock: the roles that guard fields and functions, for clang's -Wthread-safety; empty for gcc.
  *
- * Lock order, all of it: writer (one open file), or checkpoint -> commit -> meta. No callback, no SQL, no reply to the
+ * Lock order, all of it: writer (one open file), checkpoint or owners -> commit -> meta. No callback, no SQL, no reply to the
  * kernel under commit. Readers take none of them. */
 #ifndef STORE_LOCK_H
 #define STORE_LOCK_H

@@ -103,6 +103,9 @@ evs_seq log_recs_end(const struct log *lg);
 const struct log_rec *log_rec(const struct log *lg, evs_seq seq);
 struct slice log_line(const struct log *lg, evs_seq seq);
 
+/* The rec, copied under io_guarded(): -EIO where its page can't be read, -ENOENT where there is no such event. */
+int log_rec_get(const struct log *lg, evs_seq seq, struct log_rec *ret);
+
 /* For runs of neighbours: the segment that holds seq, as plain arrays. */
 struct log_span {
     evs_seq first, end;         /* seqs in [first, end), clamped to log_end() */

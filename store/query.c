@@ -14,26 +14,38 @@
 
 /* ---- names ---- */
 
+/* Events that are visible, or an owner: a set that only a failed append has named is not there. */
+static bool is_real(const struct evs_store *st, entity_id e)
+{
+    const struct set *s = index_set(st->ix, e);
+
+    return LOAD_ACQ(s->n) || (LOAD_ACQ(s->flags) & SET_OWNED);
+}
+
 evs_entity evs_find_entity(struct evs_store *st, const char *id, size_t n)
 {
     struct slice s = {n ? id : "",
                       n}; /* "" is no entity, but the directory of those that begin with '/' */
+    entity_id e = n <= LIMIT_ENTITY_BYTES ? index_find_entity(st->ix, s, index_entity_hash(s)) : 0;
 
-    return n <= LIMIT_ENTITY_BYTES ? index_find_entity(st->ix, s, index_entity_hash(s)) : 0;
+    return e && is_real(st, e) ? e : 0;
 }
 
 evs_type evs_find_type(struct evs_store *st, const char *type, size_t n)
 {
     struct slice s = {type, n};
+    type_id t = n && n <= LIMIT_TYPE_BYTES ? index_find_type(st->ix, s, index_type_hash(s)) : 0;
 
-    return n && n <= LIMIT_TYPE_BYTES ? index_find_type(st->ix, s, index_type_hash(s)) : 0;
+    return t && LOAD_ACQ(index_type_set(st->ix, t)->n) ? t : 0;
 }
 
 evs_entity evs_find_child(struct evs_store *st, evs_entity parent, const char *comp, size_t n)
 {
-    return index_entity_valid(st->ix, parent)
-               ? index_find_child(st->ix, parent, (struct slice){comp, n})
-               : 0;
+    entity_id e = index_entity_valid(st->ix, parent)
+                      ? index_find_child(st->ix, parent, (struct slice){comp, n})
+                      : 0;
+
+    return e && is_real(st, e) ? e : 0;
 }
 
 int evs_entity_name(struct evs_store *st, evs_entity e, char *buf, size_t cap)
@@ -66,14 +78,6 @@ int evs_type_name(struct evs_store *st, evs_type t, char *buf, size_t cap)
 evs_entity evs_parent(struct evs_store *st, evs_entity e)
 {
     return e > EVS_ROOT && index_entity_valid(st->ix, e) ? index_set(st->ix, e)->parent : 0;
-}
-
-/* Events that are visible, or an owner: a set that only a failed append has named is not there. */
-static bool is_real(const struct evs_store *st, entity_id e)
-{
-    const struct set *s = index_set(st->ix, e);
-
-    return LOAD_ACQ(s->n) || (LOAD_ACQ(s->flags) & SET_OWNED);
 }
 
 evs_entity evs_next_child(struct evs_store *st, evs_entity parent, evs_entity after)

@@ -75,8 +75,10 @@ static int replay_lines(void *arg, const struct log_walked *lines, size_t n)
  * made again from the lines only. */
 static bool belongs(const struct log *lg, const struct checkpoint_mark *m)
 {
+    struct checkpoint_mark is = {0};
+
     return m->seq <= log_end(lg) && m->seq <= log_recs_end(lg) &&
-           (m->seq == 0 || log_rec(lg, m->seq)->crc == m->line_crc);
+           checkpoint_mark_at(lg, m->seq, &is) == 0 && is.line_crc == m->line_crc;
 }
 
 int recover_index(int dirfd, bool read_only, struct log *lg, struct index **ret_ix,
@@ -90,8 +92,8 @@ int recover_index(int dirfd, bool read_only, struct log *lg, struct index **ret_
     if (r < 0)
         return r;
     if (dirfd >= 0 && (checkpoint_read(dirfd, ix, &m, &bytes, NULL) < 0 || !belongs(lg, &m))) {
-        /* None, or not whole, or of another log, or its idx is lost: everything is in the log. Replay numbers the names anew, in
-         * the idx as well, so that a checkpoint with the old numbers must not be met again. */
+        /* None, or not whole, or of another log, or its idx is lost: everything is in the log. Replay numbers
+         * the names anew, in the idx as well, so that one with the old numbers must not be met again. */
         index_free(ix);
         r = read_only ? 0 : io_unlink(dirfd, CHECKPOINT_FILE);
         if (r == 0 && !read_only)
@@ -107,8 +109,13 @@ int recover_index(int dirfd, bool read_only, struct log *lg, struct index **ret_
         index_free(ix);
         return r;
     }
+    struct log_rec newest = {0};
+    if (log_end(lg) && (r = log_rec_get(lg, log_end(lg), &newest)) < 0) {
+        index_free(ix);
+        return evs_fail_errno(err, r, "reading the idx");
+    }
     *ret_ix = ix;
     *ret_seq = m.seq;
-    *ret_recorded_us = log_end(lg) ? log_rec(lg, log_end(lg))->recorded_us : 0;
+    *ret_recorded_us = newest.recorded_us;
     return 0;
 }

@@ -110,14 +110,15 @@ struct load_owners {
     struct evs_error *err;
 };
 
-static void mark_owned(struct evs_store *st, struct slice id) NEEDS_COMMIT;
-static void mark_owned(struct evs_store *st, struct slice id)
+/* The index must know the name of an entity that has an owner: it is found from there. */
+static int mark_owned(struct evs_store *st, struct slice id, struct evs_error *err) NEEDS_COMMIT;
+static int mark_owned(struct evs_store *st, struct slice id, struct evs_error *err)
 {
-    if (id.n && id.n <= LIMIT_ENTITY_BYTES && index_has_room(st->ix, 1)) {
-        entity_id e = index_intern_entity(st->ix, id, index_entity_hash(id));
-        (void)atomic_fetch_or_explicit(&index_set(st->ix, e)->flags, SET_OWNED,
-                                       memory_order_release);
-    }
+    if (!index_has_room(st->ix, 1))
+        return evs_fail_at(err, EVS_TOO_MANY, EVS_NOWHERE, "names");
+    entity_id e = index_intern_entity(st->ix, id, index_entity_hash(id));
+    (void)atomic_fetch_or_explicit(&index_set(st->ix, e)->flags, SET_OWNED, memory_order_release);
+    return 0;
 }
 
 static int load_owner(void *arg, enum evs_dir_kind kind, struct slice name,
@@ -127,8 +128,11 @@ static int load_owner(void *arg, enum evs_dir_kind kind, struct slice name,
 {
     struct load_owners *l = arg;
 
-    if (kind == EVS_DIR_ENTITY)
-        mark_owned(l->st, name);
+    if (kind == EVS_DIR_ENTITY && name.n) {
+        int r = mark_owned(l->st, name, l->err);
+        if (r < 0)
+            return r;
+    }
     return owners_set(&l->st->owners, &(struct evs_dir){kind, name.p, name.n}, o, l->err);
 }
 
@@ -213,7 +217,7 @@ int evs_open(const char *dir, const struct evs_options *options, struct evs_stor
     st->options = options ? *options : (struct evs_options){0};
     set_defaults(&st->options);
     st->dirfd = st->lockfd = -1;
-    st->commit = st->pool_lock = st->checkpoint_lock = st->trouble_lock =
+    st->commit = st->owner_lock = st->pool_lock = st->checkpoint_lock = st->trouble_lock =
         (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
     st->opened_us = clock_now_us();
     pending_init(&st->pending);
@@ -234,7 +238,7 @@ int evs_open(const char *dir, const struct evs_options *options, struct evs_stor
 static int final_checkpoint(struct evs_store *st, struct evs_error *err)
 {
     evs_seq end = log_end(st->lg);
-    struct checkpoint_mark m = {.seq = end, .line_crc = end ? log_rec(st->lg, end)->crc : 0};
+    struct checkpoint_mark m;
     uint64_t bytes;
     int r;
 
@@ -243,7 +247,9 @@ static int final_checkpoint(struct evs_store *st, struct evs_error *err)
         return 0;
     if ((r = log_sync(st->lg, end, err)) < 0 || (r = log_sync_idx(st->lg, err)) < 0)
         return r;
-    r = checkpoint_write(st->dirfd, st->ix, &m, &bytes);
+    r = checkpoint_mark_at(st->lg, end, &m);
+    if (r == 0)
+        r = checkpoint_write(st->dirfd, st->ix, &m, &bytes);
     if (r < 0) {
         (void)io_unlink(st->dirfd, CHECKPOINT_TMP); /* on a full disk others need its room */
         return evs_fail_errno(err, r, CHECKPOINT_TMP);
@@ -427,6 +433,21 @@ static int check_dir(const struct evs_dir *d, struct evs_error *err)
                : MIN(0, evs_encode_entity(d->name, d->n, path, sizeof path, err));
 }
 
+static int set_owner(struct evs_store *st, const struct evs_dir *d, const struct evs_owner *o,
+                     struct evs_error *err)
+{
+    int r = 0;
+
+    if (d->kind == EVS_DIR_ENTITY && d->n) {
+        ingest_lock(st);
+        r = mark_owned(st, (struct slice){d->name, d->n}, err);
+        ingest_unlock(st);
+    }
+    if (r == 0 && (r = meta_set_owner(st->meta, d, o, err)) == 0)
+        r = owners_set(&st->owners, d, o, err);
+    return r;
+}
+
 int evs_set_owner(struct evs_store *st, const struct evs_dir *d, const struct evs_owner *o,
                   struct evs_error *err)
 {
@@ -434,28 +455,23 @@ int evs_set_owner(struct evs_store *st, const struct evs_dir *d, const struct ev
 
     if (st->options.read_only)
         return evs_fail(err, EVS_READ_ONLY, EVS_NOWHERE);
-    if ((r = check_dir(d, err)) < 0 || (r = meta_set_owner(st->meta, d, o, err)) < 0 ||
-        (r = owners_set(&st->owners, d, o, err)) < 0)
+    if ((r = check_dir(d, err)) < 0)
         return r;
-    if (d->kind == EVS_DIR_ENTITY) {
-        ingest_lock(st);
-        mark_owned(st, (struct slice){d->name, d->n});
-        ingest_unlock(st);
-    }
-    return 0;
+    (void)pthread_mutex_lock(&st->owner_lock); /* memory and meta.db change in one order */
+    r = set_owner(st, d, o, err);
+    (void)pthread_mutex_unlock(&st->owner_lock);
+    return r;
 }
 
-int evs_clear_owner(struct evs_store *st, const struct evs_dir *d, struct evs_error *err)
+static int clear_owner(struct evs_store *st, const struct evs_dir *d, struct evs_error *err)
 {
-    struct evs_owner own;
     struct slice id = {d->name, d->n};
-    int r;
-
-    if (st->options.read_only)
-        return evs_fail(err, EVS_READ_ONLY, EVS_NOWHERE);
+    struct evs_owner own;
     entity_id e = d->kind == EVS_DIR_ENTITY && d->n
                       ? index_find_entity(st->ix, id, index_entity_hash(id))
                       : 0;
+    int r;
+
     if ((e && atomic_load_explicit(&index_set(st->ix, e)->n, memory_order_acquire)) ||
         owners_any_below(&st->owners, d))
         return evs_fail(err, EVS_NOT_EMPTY, EVS_NOWHERE);
@@ -468,6 +484,18 @@ int evs_clear_owner(struct evs_store *st, const struct evs_dir *d, struct evs_er
         (void)atomic_fetch_and_explicit(&index_set(st->ix, e)->flags, (uint8_t)~SET_OWNED,
                                         memory_order_release);
     return 0;
+}
+
+int evs_clear_owner(struct evs_store *st, const struct evs_dir *d, struct evs_error *err)
+{
+    int r;
+
+    if (st->options.read_only)
+        return evs_fail(err, EVS_READ_ONLY, EVS_NOWHERE);
+    (void)pthread_mutex_lock(&st->owner_lock);
+    r = clear_owner(st, d, err);
+    (void)pthread_mutex_unlock(&st->owner_lock);
+    return r;
 }
 
 mode_t evs_border_mask(struct evs_store *st, const struct evs_dir *d)

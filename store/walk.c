@@ -123,3 +123,29 @@ int log_walk(const struct log *lg, evs_seq from, log_walk_fn *fn, void *arg, str
     }
     return r;
 }
+
+struct get_rec {
+    const struct log *lg;
+    evs_seq seq;
+    struct log_rec rec;
+};
+
+static int get_rec_job(void *arg)
+{
+    struct get_rec *g = arg;
+
+    g->rec = *log_rec(g->lg, g->seq);
+    return 0;
+}
+
+int log_rec_get(const struct log *lg, evs_seq seq, struct log_rec *ret)
+{
+    struct get_rec g = {.lg = lg, .seq = seq};
+
+    if (seq == 0 || seq > log_end(lg))
+        return -ENOENT;
+    int r = io_guarded(get_rec_job, &g);
+    if (r == 0)
+        *ret = g.rec;
+    return r;
+}

@@ -370,6 +370,9 @@ static int take_values(struct take *t, struct evs_error *err)
             *err = why;
         return more;
     }
+    if (t->pos < t->n &&
+        t->s == t->w->pend) /* skim said that it ends here, scan that it does not */
+        return evs_fail(err, EVS_BAD_JSON, t->pos);
     return t->pos < t->n ? keep_rest(t, err) : 0;
 }
 
