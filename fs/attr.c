@@ -49,14 +49,12 @@ void attr_owner(struct fs *fs, const struct node *n, struct evs_owner *ret)
     owner_of(fs, n, &nm, ret);
 }
 
-/* Which border bits does a file have to give up? A type's events may lie anywhere. */
+/* Which read bits do the borders below leave to a file? A type's events may lie below any. */
 static mode_t border(struct fs *fs, const struct node *n, const struct node_names *nm)
 {
     struct evs_dir dir = attr_dir(n, nm);
 
-    if (n->kind == NODE_TYPE_EVENTS)
-        dir = (struct evs_dir){.kind = EVS_DIR_ROOT, .name = ""};
-    else if (n->kind != NODE_ALL && n->kind != NODE_BELOW)
+    if (n->kind != NODE_ALL && n->kind != NODE_BELOW && n->kind != NODE_TYPE_EVENTS)
         return 0444;
     return evs_border_mask(fs->st, &dir);
 }

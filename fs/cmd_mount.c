@@ -120,6 +120,8 @@ static int run(int argc, char **argv)
     if (argc - optind != 2)
         return cmd_usage(argc - optind < 2 ? "DATA and MOUNTPOINT are needed"
                                            : "too many operands");
+    if (!*argv[optind]) /* "$UNSET": else it would be the current directory */
+        return cmd_usage("DATA is empty");
     o.data = argv[optind];
     o.mountpoint = argv[optind + 1];
     return dry ? CMD_OK : evfs_mount(&o) == 0 ? CMD_OK : CMD_FAILED;

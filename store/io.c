@@ -79,7 +79,9 @@ int io_open(int dirfd, const char *path, int flags, mode_t mode)
 {
     int r = fault_now();
 
-    return r < 0 ? r : RETRY(openat(dirfd, path, flags | O_CLOEXEC, mode));
+    /* Not blocking: a FIFO with the name of a file of ours would wait for its other end for ever. It is nothing
+     * to a regular file. */
+    return r < 0 ? r : RETRY(openat(dirfd, path, flags | O_CLOEXEC | O_NONBLOCK, mode));
 }
 
 int io_close(int fd)

@@ -3,6 +3,7 @@
  * idx up to it is durable: behind it nobody looks at the lines again. (3) Errors of the keeper are not lost:
  * a failed sync makes the log read-only, and health says so; a failed checkpoint is only a slower open. */
 #include "checkpoint.h"
+#include "cursor.h"
 #include "io.h"
 #include "keeper.h"
 #include "limits.h"
@@ -10,7 +11,8 @@
 #include <errno.h>
 #include <time.h>
 
-#define CHECKPOINT_MIN_EVENTS 1000000u /* no checkpoint for less growth than this */
+#define CHECKPOINT_MIN_EVENTS 1000000u            /* no checkpoint for less growth than this */
+#define CHECK_BYTES           ((uint64_t)1 << 20) /* of the log, each time the keeper wakes: 10 MB/s */
 #define IDLE_MS               1000u
 
 struct keeper {
@@ -18,6 +20,9 @@ struct keeper {
     pthread_mutex_t lock;
     pthread_cond_t wake;
     bool stop;
+
+    struct cursor *check; /* the keeper's: reads through what the checkpoint covered; NULL: done */
+    uint64_t checked, check_to; /* bytes of the log */
 };
 
 static void note_checkpoint(struct evs_store *st, evs_seq seq, uint64_t bytes)
@@ -98,6 +103,29 @@ static bool checkpoint_due(struct evs_store *st)
     return grown >= all;
 }
 
+/* The lines that opening did not look at, as the checkpoint covers them: a piece at a time, once. What is
+ * damaged makes the store read-only, as a read of it would. */
+static void check_some(struct evs_store *st)
+{
+    struct keeper *k = st->keeper;
+    struct evs_error why = {.why = EVS_OK_};
+    const void *bytes;
+    ssize_t n = 0;
+
+    if (!k->check)
+        return;
+    if (!log_read_only(st->lg) && k->checked < k->check_to)
+        n = cursor_peek(k->check, k->checked, MIN(CHECK_BYTES, k->check_to - k->checked), &bytes,
+                        &why);
+    if (why.why == EVS_DAMAGED)
+        ingest_trouble(st, &why);
+    k->checked += (uint64_t)MAX(n, 0);
+    if (n <= 0) {
+        cursor_free(k->check);
+        k->check = NULL;
+    }
+}
+
 static void *run(void *arg)
 {
     struct evs_store *st = arg;
@@ -121,6 +149,7 @@ static void *run(void *arg)
             break;
         (void)pthread_mutex_unlock(&k->lock);
         sync_now(st);
+        check_some(st);
         if (!log_read_only(st->lg) && checkpoint_due(st))
             (void)keeper_checkpoint(st, NULL); /* tried again when the log has grown on */
         (void)clock_gettime(CLOCK_MONOTONIC, &at);
@@ -146,10 +175,14 @@ int keeper_start(struct evs_store *st, struct evs_error *err)
     (void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     (void)pthread_cond_init(&k->wake, &attr);
     (void)pthread_condattr_destroy(&attr);
+    if (st->checkpoint_seq &&
+        cursor_new(st->ix, st->lg, &(struct evs_view){.kind = EVS_ALL}, &k->check, NULL) == 0)
+        k->check_to = log_bytes(st->lg);
     st->keeper = k;
     r = pthread_create(&k->thread, NULL, run, st);
     if (r) {
         st->keeper = NULL;
+        cursor_free(k->check);
         free(k);
         return evs_fail_errno(err, -r, "starting a thread");
     }
@@ -169,6 +202,7 @@ void keeper_stop(struct evs_store *st)
     (void)pthread_join(k->thread, NULL);
     (void)pthread_cond_destroy(&k->wake);
     (void)pthread_mutex_destroy(&k->lock);
+    cursor_free(k->check);
     free(k);
     st->keeper = NULL;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* keeper: the one background thread of a store: syncs what is not durable yet every sync_interval, and
- * writes a checkpoint when the log has grown by the size of one. */
+ * writes a checkpoint when the log has grown by the size of one, and reads through what the store opened
+ * without looking at. */
 #ifndef STORE_KEEPER_H
 #define STORE_KEEPER_H
 

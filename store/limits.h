@@ -17,7 +17,6 @@
 #define LIMIT_REJECTED_BYTES       (1u << 20) /* rejected.jsonl; the older half goes when it is reached */
 #define LIMIT_REJECTED_VALUE_BYTES 4096u         /* of one rejected value, what is kept */
 #define LIMIT_EVENTS               0xfffffff0ull /* events a store: seqs are 32 bits in the index */
-#define LIMIT_LINE_BYTES           (3u << 20)    /* a stored line: value, names escaped, envelope */
 #define LIMIT_SEGMENT_BYTES_MIN    (64ull << 10)
 #define LIMIT_SEGMENT_BYTES_MAX    (4ull << 30)
 #define DEFAULT_SEGMENT_BYTES      (256ull << 20)

@@ -291,13 +291,16 @@ static int open_file(struct meta *m, const char *dir, struct evs_error *err)
     (void)snprintf(path, n, "%s/meta.db-wal", dir);
     bool wal = stat(path, &st) == 0 && st.st_size > 0;
     path[n - sizeof "-wal"] = '\0';
-    if (m->read_only && stat(path, &st) < 0 && errno == ENOENT)
+    bool there = stat(path, &st) == 0;
+    if (m->read_only && !there && errno == ENOENT)
         return open_memory(m, err);
+    if (there && !S_ISREG(st.st_mode)) /* SQLite would wait for the other end of a FIFO */
+        return evs_fail_at(err, EVS_BAD_FORMAT, EVS_NOWHERE, "meta.db: not a regular file");
 
     uri_of(path, !m->read_only ? "" : wal ? "?mode=ro&vfs=unix-none" : "?mode=ro&immutable=1", uri);
     int flags = m->read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE;
     if (!m->read_only) { /* nobody else's to read, whatever the umask; SQLite gives its -wal the same mode */
-        int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+        int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NONBLOCK, 0600);
         if (fd >= 0)
             (void)close(fd); /* what is wrong with it, SQLite says next */
     }

@@ -14,6 +14,7 @@
 #include "name.h"
 
 #include "limits.h"
+#include "scan.h"
 
 #include <endian.h>
 #include <errno.h>
@@ -297,7 +298,9 @@ int evs_decode_component(const char *comp, size_t n, bool is_type, char *out, si
     len = n == 1 && comp[0] == '%' ? 0 : unescape(comp, n, plain);
     if (n == 0 || len < 0 || (len == 0 && is_type))
         return evs_fail(err, EVS_NO_SUCH, EVS_NOWHERE);
-    if (memchr(plain, 0, (size_t)len) || (!is_type && memchr(plain, '/', (size_t)len)))
+    if (memchr(plain, 0, (size_t)len) || (!is_type && memchr(plain, '/', (size_t)len)) ||
+        !scan_is_utf8(plain,
+                      (size_t)len)) /* no id or type has it, so no directory may answer to it */
         return evs_fail(err, EVS_NO_SUCH, EVS_NOWHERE);
     if (encode(plain, (size_t)len, again) != n || memcmp(again, comp, n) != 0)
         return evs_fail(err, EVS_NO_SUCH, EVS_NOWHERE);

@@ -13,7 +13,7 @@ segment() { ls "$DATA"/log/*.jsonl | tail -n 1; }
 first() { ls "$DATA"/log/*.jsonl | head -n 1; }
 
 @test "kill -9 at any moment loses nothing that a write acknowledged" {
-    kills=${EVFS_KILLS:-$(by_mode 8 40 200)}
+    kills=${EVFS_KILLS:-$(by_mode 8 200 2000)}
     seed=${SEED:-$RANDOM}
     echo "# SEED=$seed"
     RANDOM=$seed

@@ -323,7 +323,7 @@ static void refuses_other_files(void)
     CHECK_FAIL(meta_open(dir, false, &m, &err), err, DAMAGED);
     CHECK_EQ(unlink(file), 0);
     CHECK_EQ(mkdir(file, 0700), 0);
-    CHECK_FAIL(meta_open(dir, false, &m, &err), err, SYSTEM);
+    CHECK_FAIL(meta_open(dir, false, &m, &err), err, BAD_FORMAT);
     CHECK_FAIL(meta_open("/nowhere/at/all", false, &m, &err), err, SYSTEM);
     CHECK_EQ(err.code, ENOENT);
     CHECK(m == NULL);

@@ -185,8 +185,14 @@ static void test_damage_is_found_and_named(void)
     CHECK_EQ(evs_verify(dir, count_finding, &findings, &err), 1);
     CHECK_EQ(findings, 1);
 
-    /* it mounts, as the checkpoint covers it, but the line is not given out */
-    CHECK_EQ(evs_open(dir, NULL, &st, &err), 0);
+    /* it mounts, as the checkpoint covers it; but the line is not given out, and who looks at nothing hears of
+     * it as well */
+    CHECK_EQ(evs_open(dir, &(struct evs_options){.sync_interval_ms = 1}, &st, &err), 0);
+    for (int i = 0; i < 5000 && evs_health(st, text, sizeof text) == 0; i++)
+        usleep(1000);
+    CHECK(strstr(text, "read-only") && strstr(text, "log/00000000000000000001.jsonl"));
+    (void)evs_close(st, &err);
+    CHECK_EQ(evs_open(dir, &(struct evs_options){.sync_interval_ms = UINT32_MAX}, &st, &err), 0);
     struct evs_cursor *c;
     CHECK_EQ(evs_cursor_new(st, &(struct evs_view){.kind = EVS_ALL}, &c, &err), 0);
     CHECK_EQ(evs_cursor_read(c, 0, text, sizeof text, &err), second);
