@@ -386,14 +386,26 @@ static int daemonize(struct mount *m)
     _exit(run(m, fds[1]));
 }
 
-static void raise_files(void)
+/* Each thread of the session has one, each of the newest segments two, and ending a thread opens a library:
+ * with too few, the C library ends the process. */
+enum { FILES_MIN = 64 };
+
+static int raise_files(void)
 {
     struct rlimit l;
 
-    if (getrlimit(RLIMIT_NOFILE, &l) == 0 && l.rlim_cur < l.rlim_max) {
+    if (getrlimit(RLIMIT_NOFILE, &l) < 0)
+        return 0;
+    if (l.rlim_cur < l.rlim_max) {
         l.rlim_cur = l.rlim_max;
         (void)setrlimit(RLIMIT_NOFILE, &l); /* the old limit will do for most */
+        (void)getrlimit(RLIMIT_NOFILE, &l);
     }
+    if (l.rlim_cur >= FILES_MIN)
+        return 0;
+    fs_log(LOG_ERR, "mount: at most %llu open files are allowed, %d are needed: see 'ulimit -n'",
+           (unsigned long long)l.rlim_cur, FILES_MIN);
+    return 1;
 }
 
 static char *absolute(const char *path)
@@ -416,8 +428,9 @@ int evfs_mount(const struct mount_options *o)
         fs_log(LOG_ERR, "mount: no memory");
         r = 1;
     }
+    if (r == 0)
+        r = raise_files();
     if (r == 0) {
-        raise_files();
         fuse_set_log_func(log_fuse);
         r = o->foreground || o->debug ? run(&m, -1) : daemonize(&m);
     }

@@ -259,6 +259,18 @@ static int read_job(void *arg)
     return 0;
 }
 
+/* The page of the present line, or of its rec, can't be read: the disk fails, or somebody has cut the file.
+ * What is appended behind that could not be found again either. */
+static int unreadable(struct cursor *c, struct evs_error *err)
+{
+    char name[80];
+
+    log_set_read_only(c->lg);
+    log_segment_name(c->lg, MAX(c->seq, (evs_seq)1), name, sizeof name);
+    return evs_fail_at(err, EVS_DAMAGED, EVS_NOWHERE, "%s: event %llu can't be read", name,
+                       (unsigned long long)c->seq);
+}
+
 static int guarded(struct cursor *c, int (*fn)(void *), struct job *j)
 {
     struct evs_error local = {.why = EVS_OK_};
@@ -267,9 +279,11 @@ static int guarded(struct cursor *c, int (*fn)(void *), struct job *j)
     j->err = &local;
     int r = io_guarded(fn, j);
     if (r < 0) {
-        c->seq = 0;
-        if (local.why == EVS_OK_)
+        if (local.why == EVS_OK_ && r == -EIO)
+            (void)unreadable(c, &local);
+        else if (local.why == EVS_OK_)
             (void)evs_fail_errno(&local, r, "reading the log");
+        c->seq = 0;
     }
     if (err && local.why != EVS_OK_)
         *err = local; /* with r 0: damage behind bytes that are given all the same */

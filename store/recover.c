@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* recover: replay. Every line behind the checkpoint is checked and applied; its idx record is put right. A
- * checkpoint is believed only if the log has the line that it ends with. */
+ * checkpoint is believed only if the log has the line that it ends with. One that is whole and ends behind the
+ * log says that events are missing: they were durable before it was. */
 #include "checkpoint.h"
 #include "io.h"
 #include "recover.h"
@@ -81,6 +82,13 @@ static bool belongs(const struct log *lg, const struct checkpoint_mark *m)
            checkpoint_mark_at(lg, m->seq, &is) == 0 && is.line_crc == m->line_crc;
 }
 
+static int fail_missing(const struct log *lg, evs_seq seq, struct evs_error *err)
+{
+    return evs_fail_at(err, EVS_DAMAGED, log_bytes(lg),
+                       "log: ends with event %llu of %llu ('evfs rebuild' gives up the others)",
+                       (unsigned long long)log_end(lg), (unsigned long long)seq);
+}
+
 int recover_index(int dirfd, bool read_only, struct log *lg, struct index **ret_ix,
                   evs_seq *ret_seq, int64_t *ret_recorded_us, struct evs_error *err)
 {
@@ -91,7 +99,12 @@ int recover_index(int dirfd, bool read_only, struct log *lg, struct index **ret_
 
     if (r < 0)
         return r;
-    if (dirfd >= 0 && (checkpoint_read(dirfd, ix, &m, &bytes, NULL) < 0 || !belongs(lg, &m))) {
+    bool kept = dirfd >= 0 && checkpoint_read(dirfd, ix, &m, &bytes, NULL) == 0;
+    if (kept && m.seq > log_end(lg)) {
+        index_free(ix);
+        return fail_missing(lg, m.seq, err);
+    }
+    if (dirfd >= 0 && (!kept || !belongs(lg, &m))) {
         /* None, or not whole, or of another log, or its idx is lost: everything is in the log. Replay numbers
          * the names anew, in the idx as well, so that one with the old numbers must not be met again. */
         index_free(ix);

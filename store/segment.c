@@ -428,19 +428,19 @@ int segment_cut(struct segment *s, struct segment_mark to, struct evs_error *err
 
 /* ---- syncing ---- */
 
-/* A file that was removed or cut behind our back still takes what is written, and nobody would find it again:
- * the writers have to know. */
-static int check_there(const struct segment *s, uint64_t bytes, struct evs_error *err)
+/* A file that was removed behind our back still takes what is written, and nobody would find it again: the
+ * writers have to know. */
+static int check_there(const struct segment *s, struct evs_error *err)
 {
     struct stat st;
     int r = io_stat(s->fd, &st);
 
     if (r < 0)
         return fail_call(s, ".jsonl", r, err);
-    if (st.st_nlink > 0 && (uint64_t)st.st_size >= bytes)
+    if (st.st_nlink > 0)
         return 0;
-    return evs_fail_at(err, EVS_DAMAGED, (uint64_t)st.st_size, "log/%020" PRIu64 ".jsonl was %s",
-                       s->first, st.st_nlink > 0 ? "cut by somebody else" : "removed");
+    return evs_fail_at(err, EVS_DAMAGED, EVS_NOWHERE, "log/%020" PRIu64 ".jsonl was removed",
+                       s->first);
 }
 
 int segment_sync(struct segment *s, struct segment_mark to, bool *ret_called, struct evs_error *err)
@@ -451,7 +451,7 @@ int segment_sync(struct segment *s, struct segment_mark to, bool *ret_called, st
     int r = io_datasync(s->fd);
     if (r < 0)
         return fail_call(s, ".jsonl", r, err);
-    if ((r = check_there(s, to.bytes, err)) < 0)
+    if ((r = check_there(s, err)) < 0)
         return r;
     s->synced = to;
     return 0;

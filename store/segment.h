@@ -75,8 +75,8 @@ void segment_show(struct segment *s) NEEDS_COMMIT; /* all that is appended is vi
 struct segment_mark
 segment_visible(const struct segment *s); /* acquire: pairs with segment_show() */
 
-/* Make lines up to the mark durable; true in *ret_called if that took an fdatasync. DAMAGED if somebody has
- * removed or cut the file. */
+/* Make lines up to the mark durable; true in *ret_called if that took an fdatasync. DAMAGED if the
+ * file was removed meanwhile. */
 int segment_sync(struct segment *s, struct segment_mark to, bool *ret_called,
                  struct evs_error *err);
 /* Store synced in the header, not durably. A full disk is no failure: the mark may be too low. */

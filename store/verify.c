@@ -153,7 +153,10 @@ static void load_checkpoint(struct verify *v, int dirfd)
         /* none yet: nothing is wrong with that */
     } else if (r < 0) {
         find(v, "%s: run 'evfs rebuild'", evs_error_format(&why, text, sizeof text));
-    } else if (m.seq > log_end(v->lg) || (m.seq && log_rec(v->lg, m.seq)->crc != m.line_crc)) {
+    } else if (m.seq > log_end(v->lg)) {
+        find(v, "log: ends with event %llu of %llu: run 'evfs rebuild' to give up the others",
+             (unsigned long long)log_end(v->lg), (unsigned long long)m.seq);
+    } else if (m.seq && log_rec(v->lg, m.seq)->crc != m.line_crc) {
         find(v, "%s: belongs to another log: run 'evfs rebuild'", CHECKPOINT_FILE);
     } else {
         v->kept = TAKE(ix);

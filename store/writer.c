@@ -236,6 +236,9 @@ static ssize_t scan_one(struct take *t, struct prepared *p, struct evs_error *er
         r = scan_value(s, MIN(n, (size_t)LIMIT_VALUE_BYTES + 1), SCAN_DEPTH(1), &breaks, err);
         if (r > (ssize_t)LIMIT_VALUE_BYTES || (r == 0 && n > LIMIT_VALUE_BYTES))
             return evs_fail(err, EVS_TOO_LARGE, t->pos);
+        /* 01, 1.2.3, 2026-11-24: not a number that begins well */
+        if (r > 0 && scan_kind(*s) <= SCAN_NUMBER && !scan_is_space(s[r]))
+            return evs_fail(err, EVS_BAD_JSON, t->pos + (size_t)r);
         p->ev = (struct event){
             .data = {s, (size_t)r}, .data_breaks = breaks, .expected = EVENT_ANY_VERSION};
     }

@@ -213,6 +213,27 @@ static void test_damage_is_found_and_named(void)
     model_remove(dir);
 }
 
+static void test_a_segment_that_is_cut_is_appended_to_no_more(void)
+{
+    char *dir = model_dir(), path[200], text[100];
+    struct evs_store *st;
+    struct evs_cursor *c;
+    struct evs_error err;
+    uint64_t random = seed + 5;
+
+    CHECK_EQ(evs_open(dir, &(struct evs_options){.sync_interval_ms = UINT32_MAX}, &st, &err), 0);
+    fill(st, 200, &random); /* several pages */
+    (void)snprintf(path, sizeof path, "%s/log/00000000000000000001.jsonl", dir);
+    CHECK_EQ(truncate(path, 100), 0);
+    CHECK_EQ(evs_cursor_new(st, &(struct evs_view){.kind = EVS_ALL}, &c, &err), 0);
+    CHECK_FAIL(evs_cursor_read(c, 20000, text, sizeof text, &err), err, DAMAGED);
+    CHECK(strstr(err.detail, "log/00000000000000000001.jsonl"));
+    CHECK(put(st, "{\"entity\":\"a\",\"type\":\"t\"}\n") == -EROFS);
+    evs_cursor_free(c);
+    (void)evs_close(st, &err);
+    model_remove(dir);
+}
+
 static void test_a_bad_checkpoint_costs_only_time(void)
 {
     char *dir = model_dir(), path[200];
@@ -421,6 +442,7 @@ int main(void)
     RUN(test_what_is_stored_is_closed_to_others);
     RUN(test_a_store_is_used_by_one);
     RUN(test_damage_is_found_and_named);
+    RUN(test_a_segment_that_is_cut_is_appended_to_no_more);
     RUN(test_a_bad_checkpoint_costs_only_time);
     RUN(test_a_lost_idx_costs_only_time);
     RUN(test_a_failed_checkpoint_leaves_no_file);

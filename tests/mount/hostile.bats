@@ -1,0 +1,288 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: MIT
+# Users who do what nobody should: afterwards the store verifies clean and holds exactly what was acknowledged.
+load lib.bash
+
+setup() {
+    setup_store
+    E=$MNT/entities F=$MNT/events.jsonl
+}
+teardown() { cleanup; }
+
+# What the daemon holds: descriptors, and kilobytes.
+daemon_fds() { find "/proc/$PID/fd" -type l | wc -l; }
+stats() { jq -r "$1" "$MNT/.evfs/stats.json"; }
+sound() {
+    check_log
+    stop_store
+    "$EVFS_BIN" verify "$DATA"
+}
+refuses_to_mount() { # refuses_to_mount TEXT
+    local out
+    out=$(timeout 20 "$EVFS_BIN" mount -f "$DATA" "$MNT" 2>&1) && return 1
+    contains "$out" "$1"
+}
+
+@test "expected_version raced by 8 processes: exactly one wins each" {
+    cat >"$T/race.py" <<'P'
+import errno, json, multiprocessing as mp, os, sys
+
+MNT, ROUNDS, RACERS = sys.argv[1], int(sys.argv[2]), 8
+
+def race(me, gate, won):
+    fd = os.open(MNT + "/events.jsonl", os.O_WRONLY | os.O_APPEND)
+    for v in range(ROUNDS):
+        gate.wait()
+        event = {"entity": "race", "type": "t", "expected_version": v, "data": [me, v]}
+        try:
+            os.write(fd, json.dumps(event).encode() + b"\n")
+            with won.get_lock():
+                won[v] += 1
+        except OSError as e:
+            assert e.errno == errno.ESTALE, e
+
+gate, won = mp.Barrier(RACERS), mp.Array("i", ROUNDS)
+racers = [mp.Process(target=race, args=(k, gate, won)) for k in range(RACERS)]
+for r in racers: r.start()
+for r in racers: r.join()
+assert all(r.exitcode == 0 for r in racers)
+assert list(won) == [1] * ROUNDS, list(won)
+P
+    timeout 60 python3 "$T/race.py" "$MNT" "$(by_mode 50 200 1000)"
+    same "$(jq -c .data[1] "$E/race/events.jsonl" | paste -sd,)" \
+        "$(seq -s, 0 $(($(by_mode 50 200 1000) - 1)))"
+    sound
+}
+
+@test "one id from 8 processes: stored once, and one content only" {
+    cat >"$T/ids.py" <<'P'
+import errno, json, multiprocessing as mp, os, sys
+
+MNT, N = sys.argv[1], 300
+
+def append(me):
+    fd = os.open(MNT + "/events.jsonl", os.O_WRONLY | os.O_APPEND)
+    for i in range(N):
+        other = i % 10 == 0 # content that differs by the parity of the process
+        event = {"entity": "ids/%d" % (i % 7), "type": "t", "id": "id-%d" % i, "data": me % 2 if other else i}
+        try:
+            os.write(fd, json.dumps(event).encode() + b"\n")
+        except OSError as e:
+            assert other and e.errno == errno.EEXIST, e
+
+p = [mp.Process(target=append, args=(k,)) for k in range(8)]
+for x in p: x.start()
+for x in p: x.join()
+assert all(x.exitcode == 0 for x in p)
+P
+    timeout 60 python3 "$T/ids.py" "$MNT"
+    same "$(jq -r .id "$F" | sort -u | wc -l)" 300
+    same "$(lines "$F")" 300
+    sound
+}
+
+@test "thousands of open files with unfinished values, and writers that vanish" {
+    fds=$(daemon_fds)
+    cat >"$T/open.py" <<'P'
+import os, resource, sys
+
+MNT, N, how = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+_, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+N = min(N, most - 50)
+fds = [os.open(MNT + "/entities/open/%d/t.jsonl" % i, os.O_WRONLY | os.O_APPEND | os.O_CREAT) for i in range(N)]
+for fd in fds: os.write(fd, b'{"a":"' + b"x" * 200)
+if how == "vanish": os.kill(os.getpid(), 9)
+for fd in fds[::2]: os.write(fd, b'"}\n')
+print(len(fds[::2]))
+P
+    stored=$(python3 "$T/open.py" "$MNT" "$(by_mode 500 3000 10000)" finish)
+    python3 "$T/open.py" "$MNT" 500 vanish || true
+    nothing_pending() { [ "$(stats '.pending_bytes + .writers + .open_files')" = 0 ]; }
+    wait_for 10 nothing_pending
+    same "$(lines "$F")" "$stored"
+    wait_for 10 eval '[ "$(daemon_fds)" -le $((fds + 12)) ]' # a thread of the daemon has one
+    sound
+}
+
+@test "a shared descriptor, O_APPEND dropped, pwrite, O_RDWR: the offset is nothing" {
+    python3 - "$E/odd/t.jsonl" <<'P'
+import errno, fcntl, mmap, os, sys
+
+path = sys.argv[1]
+def errno_of(f, *a):
+    try: f(*a)
+    except OSError as e: return errno.errorcode[e.errno]
+fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT)
+os.write(fd, b'{"x":')
+pid = os.fork()
+if pid == 0:
+    os.write(fd, b'1}\n{"y":')
+    os._exit(0)
+os.waitpid(pid, 0)
+two = os.dup(fd)
+os.write(two, b"2}\n")
+os.close(two)
+fcntl.fcntl(fd, fcntl.F_SETFL, 0)
+assert os.write(fd, b"3\n") == 2
+assert os.pwrite(fd, b"4\n", 0) == 2
+assert os.pwrite(fd, b"5\n", 10**9) == 2
+os.lseek(fd, 2**62, 0)
+assert os.read(fd, 10) == b"" and os.pread(fd, 4, 1) == b'"x":'
+assert os.write(fd, b"6\n") == 2
+assert errno_of(os.ftruncate, fd, 0) == "EPERM"
+assert errno_of(os.posix_fallocate, fd, 0, 100) == "EPERM"
+self = "/proc/self/fd/%d" % fd
+assert errno_of(os.open, self, os.O_WRONLY) == "EPERM"
+assert errno_of(os.open, self, os.O_RDWR | os.O_TRUNC) == "EPERM"
+os.close(os.open(self, os.O_WRONLY | os.O_APPEND))
+assert os.writev(fd, [b'{"a"', b":1}", b"\n"]) == 8 and os.write(fd, b" \n\t\r\n") == 5
+assert errno_of(os.write, fd, b"\0") == "EINVAL"
+assert os.copy_file_range(os.open(path, os.O_RDONLY), fd, 8) == 8
+assert mmap.mmap(os.open(path, os.O_RDONLY), 0, mmap.MAP_PRIVATE, mmap.PROT_READ)[:7] == b'{"x":1}'
+P
+    same "$(paste -sd' ' "$E/odd/t.jsonl")" '{"x":1} {"y":2} 3 4 5 6 {"a":1} {"x":1}'
+    sound
+}
+
+@test "a directory that grows while it is listed: nothing twice, nothing missing" {
+    seq 2000 | jq -c '{entity:"ls/\(.)",type:"t"}' >>"$F"
+    (seq 2001 "$(by_mode 6000 20000 60000)" | jq -c --unbuffered '{entity:"ls/\(.)",type:"t"}' >>"$F") &
+    writer=$!
+    python3 - "$E/ls" <<'P'
+import os, sys
+
+for k in range(10):
+    names = os.listdir(sys.argv[1]) if k % 2 else [x.name for x in os.scandir(sys.argv[1]) if x.stat()]
+    assert len(set(names)) == len(names), "twice"
+    assert {str(i) for i in range(1, 2001)} <= set(names), "missing"
+P
+    wait $writer
+    sound
+}
+
+@test "a tenant that is closed: nothing is appended to it, nor read, while others race" {
+    need_user_drive
+    chmod 777 "$MNT" "$E"
+    echo 0 >>"$E/ten/1/t.jsonl"
+    cat >"$T/racer.py" <<'P'
+import os, sys, errno
+F, stop = sys.argv[1], sys.argv[2]
+while not os.path.exists(stop):
+    try:
+        fd = os.open(F, os.O_WRONLY | os.O_APPEND)
+    except OSError as e:
+        assert e.errno == errno.EACCES, e
+        continue
+    try:
+        os.write(fd, b'{"entity":"ten/1","type":"t","data":1}\n')
+    except OSError as e:
+        assert e.errno == errno.EACCES, e
+    os.close(fd)
+P
+    chmod 644 "$T/racer.py"
+    for _ in 1 2 3; do
+        as_user 1000 /usr/bin/python3 "$T/racer.py" "$F" "$MNT/../stop" &
+        racers+=($!)
+    done
+    for k in $(seq "$(by_mode 10 30 100)"); do
+        chmod 777 "$E/ten"
+        [ $((k % 2)) = 0 ] || chown 1000 "$E/ten"
+        chown 0 "$E/ten"
+        chmod 700 "$E/ten"
+        before=$(stat -c %s "$E/ten/1/t.jsonl")
+        refused as_user 1000 head -c 1 "$F" 2>/dev/null
+        refused as_user 1000 head -c 1 "$E/ten/1/t.jsonl" 2>/dev/null
+        same "$(stat -c %s "$E/ten/1/t.jsonl")" "$before" 'appended while closed'
+    done
+    : >"$T/stop"
+    for p in "${racers[@]}"; do wait "$p"; done
+    sound
+}
+
+@test "700 directories of tenants, and files above them" {
+    need_root
+    chmod 777 "$MNT" "$E"
+    seq 700 | jq -c '{entity:"t/\(.)/x",type:"t"}' >>"$F"
+    for k in $(seq 700); do
+        echo "$E/t/$k"
+    done | xargs chmod 700
+    refused as_user 1000 cat "$F" 2>/dev/null
+    refused as_user 1000 cat "$E/t/events.jsonl" 2>/dev/null
+    refused as_user 1000 cat "$MNT/types/t/events.jsonl" 2>/dev/null
+    refused as_user 1000 sh -c "echo '{\"entity\":\"t/77\"}' >>'$MNT/types/t/events.jsonl'" 2>/dev/null
+    same "$(as_user 1000 ls "$E/t" | wc -l)" 701
+    same "$(lines "$F")" 700
+    remount
+    refused as_user 1000 cat "$F" 2>/dev/null
+    sound
+}
+
+@test "the daemon stopped for a while: writers wait, nothing is lost" {
+    (for i in $(seq 200); do echo "$i" >>"$E/a/t.jsonl"; done) &
+    writer=$!
+    for _ in 1 2 3; do
+        kill -STOP "$PID"
+        sleep 0.2 # the daemon is stopped for so long
+        kill -CONT "$PID"
+    done
+    wait $writer
+    same "$(paste -sd, "$E/a/t.jsonl")" "$(seq -s, 200)"
+    sound
+}
+
+@test "the end of the log is lost: refused, and given up only by a rebuild" {
+    stop_store
+    start_store -o segment_size=64K
+    seq 1000 | jq -c '{entity:"a",type:"t",data:("x" * 300)}' >>"$F"
+    stop_store
+    last=$(find "$DATA/log" -name '*.jsonl' | sort | tail -n 1)
+    rm "$last"
+    refuses_to_mount 'log: ends with event'
+    refuses_to_mount 'log: ends with event' # and nothing was thrown away by the first try
+    refused "$EVFS_BIN" verify "$DATA"
+    "$EVFS_BIN" rebuild "$DATA"
+    start_store
+    same "$(lines "$F")" $((10#$(basename "$last" .jsonl) - 1))
+    stop_store
+    rm -r "$DATA/log"
+    refuses_to_mount 'log: ends with event 0'
+}
+
+@test "files of the store that are directories, FIFOs, or empty: refused or made again, never a hang" {
+    seq 300 | jq -c '{entity:"e/\(. % 7)",type:"t",data:.}' >>"$F"
+    cp "$F" "$T/lines"
+    stop_store
+    cp -r "$DATA" "$T/good"
+    for f in index.ckpt meta.db log/00000000000000000001.idx log/00000000000000000001.jsonl lock ids; do
+        for how in fifo dir empty; do
+            rm -rf "$DATA"
+            cp -r "$T/good" "$DATA"
+            rm -rf "${DATA:?}/$f"
+            case $how in
+            fifo) mkfifo "$DATA/$f" ;;
+            dir) mkdir "$DATA/$f" ;;
+            empty) : >"$DATA/$f" ;;
+            esac
+            for command in verify export stats rebuild; do
+                code=0
+                timeout 20 "$EVFS_BIN" "$command" "$DATA" >"$T/out" 2>&1 || code=$?
+                [ $code -le 1 ] || { echo "$f $how: $command ended with $code"; return 1; }
+                [ $command != export ] || [ $code = 1 ] || cmp "$T/out" "$T/lines"
+            done
+        done
+    done
+}
+
+@test "too few descriptors: refused in words" {
+    stop_store
+    for n in 10 16 24; do
+        code=0
+        out=$( (ulimit -n $n; exec timeout 20 "$EVFS_BIN" mount -f "$DATA" "$MNT") 2>&1) || code=$?
+        same "$code" 1 "with $n"
+        contains "$out" 'open files'
+    done
+    start_store
+    echo 1 >>"$E/a/t.jsonl"
+    sound
+}
