@@ -55,8 +55,9 @@ static void forget_what_is_not_the_logs(struct index *ix)
         struct set *s = index_set(ix, v);
         if (atomic_load_explicit(&s->marks, memory_order_relaxed))
             atomic_store_explicit(&s->marks, 0, memory_order_relaxed);
-        if (atomic_load_explicit(&s->flags, memory_order_relaxed) & SET_OWNED)
-            (void)atomic_fetch_and_explicit(&s->flags, (uint8_t)~SET_OWNED, memory_order_relaxed);
+        const uint8_t owners = SET_OWNED | SET_LEADS;
+        if (atomic_load_explicit(&s->flags, memory_order_relaxed) & owners)
+            (void)atomic_fetch_and_explicit(&s->flags, (uint8_t)~owners, memory_order_relaxed);
     }
 }
 

@@ -24,6 +24,8 @@ struct evs_store {
     struct evs_options options;
     int dirfd, lockfd; /* -1 in memory */
     uint32_t id_key;   /* 22 bits of every id that the store makes */
+    bool key_made;     /* by this open: there was no meta.db, or it was empty */
+    _Atomic bool meta_lost;
 
     pthread_mutex_t commit;           /* the role commit_role */
     int64_t recorded_us UNDER_COMMIT; /* of the newest event: never goes back */

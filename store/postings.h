@@ -14,8 +14,8 @@ enum set_flags {
     SET_OWNED = 2, /* a directory with an owner of its own */
     SET_IS_TYPE = 4,
     SET_IS_PAIR = 8, /* events of one type of a large entity: bytes are those of data lines */
-    SET_IS_OWN =
-        16, /* own events of an entity that is a directory, after its parent's first `child` ones */
+    SET_IS_OWN = 16, /* own events of a directory, after its parent's first `child` ones */
+    SET_LEADS = 32,  /* a directory with an owner of its own lies below */
 };
 
 struct set {

@@ -14,12 +14,12 @@
 
 /* ---- names ---- */
 
-/* Events that are visible, or an owner: a set that only a failed append has named is not there. */
+/* Events that are visible, an owner, or one below: a set that only a failed append has named is not there. */
 static bool is_real(const struct evs_store *st, entity_id e)
 {
     const struct set *s = index_set(st->ix, e);
 
-    return LOAD_ACQ(s->n) || (LOAD_ACQ(s->flags) & SET_OWNED);
+    return LOAD_ACQ(s->n) || (LOAD_ACQ(s->flags) & (SET_OWNED | SET_LEADS));
 }
 
 evs_entity evs_find_entity(struct evs_store *st, const char *id, size_t n)

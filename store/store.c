@@ -95,6 +95,7 @@ static int load_key(struct evs_store *st, struct evs_error *err)
 
     if (r == -ENOENT) {
         uint32_t random;
+        st->key_made = true;
         if (getrandom(&random, sizeof random, 0) != sizeof random)
             random = (uint32_t)clock_now_us();
         key = random & 0x3fffff;
@@ -103,6 +104,22 @@ static int load_key(struct evs_store *st, struct evs_error *err)
     if (r == 0)
         st->id_key = (uint32_t)key & 0x3fffff;
     return r;
+}
+
+#define META_LOST "meta_lost"
+
+/* Events, and no meta.db: who owned what is not known any more. Said in health until somebody sets an owner. */
+static int note_lost_meta(struct evs_store *st, struct evs_error *err)
+{
+    int64_t lost = 0;
+    int r = meta_get_int(st->meta, META_LOST, &lost, err);
+
+    if (st->key_made && log_end(st->lg) > 0) {
+        lost = 1;
+        r = st->options.read_only ? 0 : meta_set_int(st->meta, META_LOST, lost, err);
+    }
+    atomic_store_explicit(&st->meta_lost, lost != 0, memory_order_relaxed);
+    return r == -ENOENT ? 0 : r;
 }
 
 struct load_owners {
@@ -118,6 +135,9 @@ static int mark_owned(struct evs_store *st, struct slice id, struct evs_error *e
         return evs_fail_at(err, EVS_TOO_MANY, EVS_NOWHERE, "names");
     entity_id e = index_intern_entity(st->ix, id, index_entity_hash(id));
     (void)atomic_fetch_or_explicit(&index_set(st->ix, e)->flags, SET_OWNED, memory_order_release);
+    while ((e = index_set(st->ix, e)->parent) > EVS_ROOT)
+        (void)atomic_fetch_or_explicit(&index_set(st->ix, e)->flags, SET_LEADS,
+                                       memory_order_release);
     return 0;
 }
 
@@ -180,7 +200,7 @@ static int open_parts(struct evs_store *st, const char *dir, struct evs_error *e
     if ((r = log_open(st->dirfd, &lo, &st->lg, err)) < 0 ||
         (r = recover_index(st->dirfd, st->options.read_only, st->lg, &st->ix, &from,
                            &st->recorded_us, err)) < 0 ||
-        (r = open_owners(st, err)) < 0)
+        (r = note_lost_meta(st, err)) < 0 || (r = open_owners(st, err)) < 0)
         return r;
     st->checkpoint_seq = from;
     st->checkpoint_bytes = from ? log_bytes(st->lg) : 0;
@@ -349,6 +369,10 @@ int evs_health(struct evs_store *st, char *buf, size_t n)
                                  "the clock is %" PRId64 " s behind the newest event: "
                                  "recorded repeats\n",
                                  behind / 1000000);
+    if (atomic_load_explicit(&st->meta_lost, memory_order_relaxed) && used < n)
+        used += (size_t)snprintf(buf + used, n - used,
+                                 "meta.db was lost: directories have no owners and modes of their "
+                                 "own any more; set them again (chmod, chown)\n");
     bool well = used == 0;
     if (well)
         used = (size_t)snprintf(buf, n, "ok\n");
@@ -459,8 +483,26 @@ int evs_set_owner(struct evs_store *st, const struct evs_dir *d, const struct ev
         return r;
     (void)pthread_mutex_lock(&st->owner_lock); /* memory and meta.db change in one order */
     r = set_owner(st, d, o, err);
+    if (r == 0 && atomic_exchange_explicit(&st->meta_lost, false, memory_order_relaxed))
+        r = meta_set_int(st->meta, META_LOST, 0, err);
     (void)pthread_mutex_unlock(&st->owner_lock);
     return r;
+}
+
+static void unmark_owned(struct evs_store *st, entity_id e)
+{
+    char name[LIMIT_ENTITY_BYTES];
+
+    (void)atomic_fetch_and_explicit(&index_set(st->ix, e)->flags, (uint8_t)~SET_OWNED,
+                                    memory_order_release);
+    while ((e = index_set(st->ix, e)->parent) > EVS_ROOT) {
+        int n = index_entity_name(st->ix, e, name, sizeof name);
+        if (n < 0 ||
+            owners_any_below(&st->owners, &(struct evs_dir){EVS_DIR_ENTITY, name, (size_t)n}))
+            break; /* what is above leads there too */
+        (void)atomic_fetch_and_explicit(&index_set(st->ix, e)->flags, (uint8_t)~SET_LEADS,
+                                        memory_order_release);
+    }
 }
 
 static int clear_owner(struct evs_store *st, const struct evs_dir *d, struct evs_error *err)
@@ -481,8 +523,7 @@ static int clear_owner(struct evs_store *st, const struct evs_dir *d, struct evs
         return r;
     (void)owners_clear(&st->owners, d);
     if (e)
-        (void)atomic_fetch_and_explicit(&index_set(st->ix, e)->flags, (uint8_t)~SET_OWNED,
-                                        memory_order_release);
+        unmark_owned(st, e);
     return 0;
 }
 

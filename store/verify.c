@@ -202,6 +202,9 @@ static int verify_all(struct verify *v, const char *dir, int dirfd, struct evs_e
     }
     if ((r = meta_open(dir, true, &meta, &why)) < 0)
         return as_finding(v, r, &why, err);
+    int64_t key;
+    if (v->lg && log_end(v->lg) > 0 && meta_get_int(meta, "id_key", &key, NULL) == -ENOENT)
+        find(v, "meta.db is missing: owners and modes of directories are lost");
     r = meta_verify(meta, v->report, v->arg, err);
     v->found += MAX(r, 0);
     meta_close(meta);

@@ -145,6 +145,27 @@ P
     sound
 }
 
+@test "a number or literal that only begins well: nothing of it is stored, in one write or byte by byte" {
+    echo 1 >>"$E/n/t.jsonl"
+    python3 - "$E/n/t.jsonl" <<'P'
+import errno, os, sys
+
+for bad in b"01\n", b"2026-11-24\n", b"10.0.0.1\n", b"0x10\n", b"truefalse\n", b"1{}\n", b"null]\n", b"1,2\n":
+    for step in len(bad), 1:
+        fd = os.open(sys.argv[1], os.O_WRONLY | os.O_APPEND)
+        try:
+            for i in range(0, len(bad), step): os.write(fd, bad[i:i + step])
+        except OSError as e:
+            assert e.errno == errno.EINVAL, e
+        else:
+            assert False, bad
+        os.close(fd)
+P
+    same "$(cat "$E/n/t.jsonl")" 1
+    same "$(rejected .reason)" BAD_JSON
+    sound
+}
+
 @test "a directory that grows while it is listed: nothing twice, nothing missing" {
     seq 2000 | jq -c '{entity:"ls/\(.)",type:"t"}' >>"$F"
     (seq 2001 "$(by_mode 6000 20000 60000)" | jq -c --unbuffered '{entity:"ls/\(.)",type:"t"}' >>"$F") &

@@ -131,7 +131,12 @@ static void test_what_stands_before_a_bad_value_is_stored(void)
     TAKEN(w, "5\n");
     CHECK_EQ(say(w, "{}{}"), 2);
     REFUSED(w, "{}", NOT_APART);
-    TAKEN(w, " {}");
+    TAKEN(w, " {}\n");
+    /* Nothing of a number or literal that only begins well. */
+    REFUSED(w, "01\n", BAD_JSON);
+    REFUSED(w, "2026-11-24\n", BAD_JSON);
+    REFUSED(w, "truefalse\n", BAD_JSON);
+    REFUSED(w, "1{}\n", BAD_JSON);
     evs_writer_free(w);
     DATA_IS("e", "t", "1\n2\n5\n{}\n{}\n");
     stop();

@@ -363,6 +363,43 @@ static void test_owners_are_kept(void)
     CHECK_EQ(evs_clear_owner(st, &(struct evs_dir){EVS_DIR_ENTITY, "empty", 5}, &err), 0);
     CHECK_FAIL(evs_clear_owner(st, &(struct evs_dir){EVS_DIR_ENTITY, "empty", 5}, &err), err,
                NO_SUCH);
+    /* a way to a directory with an owner is listed, as long as there is one */
+    const struct evs_dir deep = {EVS_DIR_ENTITY, "p/q/r", 5};
+    CHECK_EQ(evs_set_owner(st, &deep, &o, &err), 0);
+    CHECK(evs_find_entity(st, "p", 1) && evs_find_entity(st, "p/q", 3));
+    CHECK_EQ(evs_next_child(st, evs_find_entity(st, "p", 1), 0), evs_find_entity(st, "p/q", 3));
+    CHECK_EQ(evs_clear_owner(st, &deep, &err), 0);
+    CHECK(!evs_find_entity(st, "p", 1) && !evs_find_entity(st, "p/q", 3));
+    CHECK_EQ(evs_close(st, &err), 0);
+    model_remove(dir);
+}
+
+static void test_a_lost_meta_db_is_said(void)
+{
+    char *dir = model_dir(), path[200], text[400];
+    const struct evs_dir acme = {EVS_DIR_ENTITY, "acme", 4};
+    const struct evs_owner o = {5, 6, 0700};
+    struct evs_store *st;
+    struct evs_error err;
+    int findings = 0;
+
+    CHECK_EQ(evs_open(dir, NULL, &st, &err), 0);
+    CHECK(put(st, "{\"entity\":\"acme\",\"type\":\"t\"}\n") > 0);
+    CHECK_EQ(evs_set_owner(st, &acme, &o, &err), 0);
+    CHECK_EQ(evs_health(st, text, sizeof text), 0);
+    CHECK_EQ(evs_close(st, &err), 0);
+    (void)snprintf(path, sizeof path, "%s/meta.db", dir);
+    CHECK_EQ(unlink(path), 0);
+    CHECK_EQ(evs_verify(dir, count_finding, &findings, &err), 1);
+    for (int i = 0; i < 2; i++) { /* not only once */
+        CHECK_EQ(evs_open(dir, NULL, &st, &err), 0);
+        CHECK_EQ(evs_health(st, text, sizeof text), 1);
+        CHECK(strstr(text, "meta.db was lost"));
+        if (i == 0)
+            CHECK_EQ(evs_close(st, &err), 0);
+    }
+    CHECK_EQ(evs_set_owner(st, &acme, &o, &err), 0);
+    CHECK_EQ(evs_health(st, text, sizeof text), 0);
     CHECK_EQ(evs_close(st, &err), 0);
     model_remove(dir);
 }
@@ -447,6 +484,7 @@ int main(void)
     RUN(test_a_lost_idx_costs_only_time);
     RUN(test_a_failed_checkpoint_leaves_no_file);
     RUN(test_owners_are_kept);
+    RUN(test_a_lost_meta_db_is_said);
     RUN(test_marks_are_reported_once);
     RUN(test_exact_import_is_exact);
     CHECK_DONE();
