@@ -186,6 +186,8 @@ static int open_store(struct mount *m)
     do
         r = evs_open(m->data, &options, &fs->st, &err);
     while (r < 0 && place_ending(m->data, &err, &waited_ms));
+    if (r < 0 && strcmp(err.detail, m->data) == 0)
+        err.detail[0] = '\0'; /* it stands before it anyway */
     if (r < 0)
         return fail(m, "%s: %s", m->data, evs_error_format(&err, text, sizeof text));
     (void)clock_gettime(CLOCK_REALTIME, &now);

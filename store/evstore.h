@@ -152,8 +152,8 @@ struct evs_stats {
 };
 EVS_API void evs_stats(struct evs_store *st, struct evs_stats *ret);
 
-/* Health in words, one line a finding ("ok\n" if none), then one a border that closes files, into buf, always terminated. Returns 0 if
- * all is well, 1 if not. */
+/* Health in words, one line a finding ("ok\n" if none), then one a border that closes files, into buf,
+ * always terminated. Returns 0 if all is well, 1 if not. */
 EVS_API int evs_health(struct evs_store *st, char *buf, size_t n);
 
 /* Free and total bytes where the log lives (statvfs), for statfs(2). */
