@@ -66,17 +66,16 @@ void cursor_free(struct cursor *c)
     free(c);
 }
 
-/* The present line, or the way to it, is not what it must be. */
+/* The present line, or the way to it, is not what it must be. err is not NULL. */
 static int damaged(struct cursor *c, struct evs_error *err)
 {
-    log_set_read_only(c->lg);
-    if (err) {
-        char name[80];
-        log_segment_name(c->lg, c->seq, name, sizeof name);
-        (void)evs_fail_at(err, EVS_DAMAGED, log_rec_offset(lengths_rec(&c->len, (uint32_t)c->seq)),
-                          "%s: event %llu", name, (unsigned long long)c->seq);
-    }
-    return -EIO;
+    char name[80];
+
+    log_segment_name(c->lg, c->seq, name, sizeof name);
+    int r = evs_fail_at(err, EVS_DAMAGED, log_rec_offset(lengths_rec(&c->len, (uint32_t)c->seq)),
+                        "%s: event %llu", name, (unsigned long long)c->seq);
+    log_set_read_only(c->lg, err);
+    return r;
 }
 
 /* The line of c->seq, checked. data: only that, and the LF that stands in place of the brace is the
@@ -265,10 +264,11 @@ static int unreadable(struct cursor *c, struct evs_error *err)
 {
     char name[80];
 
-    log_set_read_only(c->lg);
     log_segment_name(c->lg, MAX(c->seq, (evs_seq)1), name, sizeof name);
-    return evs_fail_at(err, EVS_DAMAGED, EVS_NOWHERE, "%s: event %llu can't be read", name,
-                       (unsigned long long)c->seq);
+    int r = evs_fail_at(err, EVS_DAMAGED, EVS_NOWHERE, "%s: event %llu can't be read", name,
+                        (unsigned long long)c->seq);
+    log_set_read_only(c->lg, err);
+    return r;
 }
 
 static int guarded(struct cursor *c, int (*fn)(void *), struct job *j)
@@ -285,8 +285,8 @@ static int guarded(struct cursor *c, int (*fn)(void *), struct job *j)
             (void)evs_fail_errno(&local, r, "reading the log");
         c->seq = 0;
     }
-    if (err && local.why != EVS_OK_)
-        *err = local; /* with r 0: damage behind bytes that are given all the same */
+    if (err && r < 0) /* with r 0 there is damage behind bytes that are given all the same */
+        *err = local;
     return r;
 }
 

@@ -10,7 +10,7 @@ struct cursor;
 int cursor_new(const struct index *ix, struct log *lg, const struct evs_view *v,
                struct cursor **ret, struct evs_error *err);
 void cursor_free(struct cursor *c);
-/* Both fill err also where damage was met behind bytes that are given: its why is EVS_OK_ else. */
+/* Damage behind bytes that are given all the same is said by the next read. */
 ssize_t cursor_read(struct cursor *c, uint64_t pos, void *buf, size_t n, struct evs_error *err);
 /* The same without a copy, where the view's lines are neighbours in the log (EVS_ALL): *ret points to up to n
  * checked bytes, mapped for as long as the log is open. -EOPNOTSUPP for other views. */

@@ -73,6 +73,13 @@ int evs_fail_errno(struct evs_error *err, int r, const char *what)
     return r;
 }
 
+int evs_fail_as(struct evs_error *err, const struct evs_error *why)
+{
+    if (err)
+        *err = *why;
+    return -why->code;
+}
+
 char *evs_error_format(const struct evs_error *err, char *buf, size_t n)
 {
     const struct reason *why = reason_of(err->why);

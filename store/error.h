@@ -18,4 +18,7 @@ int evs_fail_at(struct evs_error *err, enum evs_reason why, uint64_t pos, const 
  * ENOMEM NO_MEMORY. Returns r. */
 int evs_fail_errno(struct evs_error *err, int r, const char *what);
 
+/* Fail as why says, which was filled already. Returns its -errno. */
+int evs_fail_as(struct evs_error *err, const struct evs_error *why);
+
 #endif

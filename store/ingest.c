@@ -445,12 +445,8 @@ uint32_t ingest_commit(struct evs_store *st, struct batch *b, uint32_t n, bool t
     ingest_lock(st);
     done = commit_locked(st, b, n, transaction, cred->uid, &ap, &why);
     ingest_unlock(st);
-    if (done < n) {
-        if (log_read_only(st->lg))
-            ingest_trouble(st, &why);
-        if (err)
-            *err = why;
-    }
+    if (done < n && err)
+        *err = why;
     atomic_fetch_add_explicit(&st->appended, b->n_stored, memory_order_relaxed);
     atomic_fetch_add_explicit(&st->repeated, done - b->n_stored, memory_order_relaxed);
     atomic_fetch_add_explicit(&st->batches, 1, memory_order_relaxed);
@@ -463,18 +459,6 @@ uint32_t ingest_commit(struct evs_store *st, struct batch *b, uint32_t n, bool t
             st->on_change(st->on_change_arg, b->changes.v, b->changes.n);
     }
     return done;
-}
-
-void ingest_trouble(struct evs_store *st, const struct evs_error *err)
-{
-    /* What an input did wrong at the same moment is not why. */
-    if (err->why != EVS_SYSTEM && err->why != EVS_DAMAGED && err->why != EVS_DISK_FULL &&
-        err->why != EVS_NO_MEMORY)
-        return;
-    (void)pthread_mutex_lock(&st->trouble_lock);
-    if (st->trouble.why == EVS_OK_)
-        st->trouble = *err;
-    (void)pthread_mutex_unlock(&st->trouble_lock);
 }
 
 /* ---- recovery ---- */

@@ -44,9 +44,6 @@ struct evs_store {
     _Atomic uint64_t appended, repeated, transactions, batches, writers;
     int64_t opened_us;
     struct keeper *keeper; /* the background thread; NULL: none */
-    pthread_mutex_t trouble_lock;
-    struct evs_error
-        trouble; /* why the store is read-only; why EVS_OK_: it is not, or it was opened so */
 };
 
 /* One event on its way. */
@@ -97,9 +94,6 @@ uint32_t ingest_commit(struct evs_store *st, struct batch *b, uint32_t n, bool t
 int ingest_restore(struct index *ix, const struct line *l, struct log_rec *rec,
                    struct evs_error *err) NEEDS_COMMIT;
 void ingest_unrestore(struct index *ix, const struct log_rec *rec) NEEDS_COMMIT;
-
-/* Remember the first error that made the store read-only, for evs_health(). */
-void ingest_trouble(struct evs_store *st, const struct evs_error *err);
 
 /* Take and drop the commit lock: the only two places. */
 void ingest_lock(struct evs_store *st) TAKES_COMMIT;

@@ -39,10 +39,8 @@ static bool dirty(const struct evs_store *st)
 
 static void sync_now(struct evs_store *st)
 {
-    struct evs_error why;
-
-    if (dirty(st) && log_sync(st->lg, log_end(st->lg), &why) < 0)
-        ingest_trouble(st, &why);
+    if (dirty(st)) /* an error makes the log read-only, and health says why */
+        (void)log_sync(st->lg, log_end(st->lg), NULL);
 }
 
 /* A large checkpoint takes longer than sync_interval, which holds all the same. */
@@ -108,7 +106,6 @@ static bool checkpoint_due(struct evs_store *st)
 static void check_some(struct evs_store *st)
 {
     struct keeper *k = st->keeper;
-    struct evs_error why = {.why = EVS_OK_};
     const void *bytes;
     ssize_t n = 0;
 
@@ -116,9 +113,7 @@ static void check_some(struct evs_store *st)
         return;
     if (!log_read_only(st->lg) && k->checked < k->check_to)
         n = cursor_peek(k->check, k->checked, MIN(CHECK_BYTES, k->check_to - k->checked), &bytes,
-                        &why);
-    if (why.why == EVS_DAMAGED)
-        ingest_trouble(st, &why);
+                        NULL);
     k->checked += (uint64_t)MAX(n, 0);
     if (n <= 0) {
         cursor_free(k->check);

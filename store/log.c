@@ -68,11 +68,12 @@ static int create_segment(struct log *lg, evs_seq first, struct segment_mark roo
 
     if (log_count(lg) == SEGMENTS_MAX)
         return evs_fail(err, EVS_TOO_MANY, EVS_NOWHERE);
-    int r = segment_create(lg->dirfd, first, room, &s, &left, err);
+    struct evs_error why;
+    int r = segment_create(lg->dirfd, first, room, &s, &left, &why);
     if (left) /* half a segment, which the next one of this name would meet */
-        log_set_read_only(lg);
+        log_set_read_only(lg, &why);
     if (r < 0)
-        return r;
+        return evs_fail_as(err, &why);
     /* Between the two: a sync that sees the segment sees that its directory needs one. */
     atomic_store_explicit(&lg->dir_dirty, lg->dirfd >= 0, memory_order_relaxed);
     add_segment(lg, s);
@@ -113,7 +114,8 @@ static UNANALYSED int log_new(const struct log_options *o, struct log **ret, str
         return evs_fail_errno(err, r, "log");
     }
     lg->s = (struct segment **)(void *)room;
-    (void)pthread_mutex_init(&lg->sync_lock, NULL); /* without attributes neither can fail */
+    (void)pthread_mutex_init(&lg->sync_lock, NULL); /* without attributes none can fail */
+    (void)pthread_mutex_init(&lg->trouble_lock, NULL);
     (void)pthread_cond_init(&lg->sync_done, NULL);
     *ret = lg;
     return 0;
@@ -175,6 +177,7 @@ UNANALYSED void log_abandon(struct log *lg)
         (void)io_close(lg->dirfd);
     (void)pthread_cond_destroy(&lg->sync_done);
     (void)pthread_mutex_destroy(&lg->sync_lock);
+    (void)pthread_mutex_destroy(&lg->trouble_lock);
     free(lg);
 }
 
@@ -260,10 +263,11 @@ int log_append(struct log *lg, const char *lines, size_t n_bytes, const struct l
     assert(n_lines > 0 && n_bytes > 0 && lines[n_bytes - 1] == '\n');
     if (log_read_only(lg))
         return evs_fail(err, EVS_READ_ONLY, EVS_NOWHERE);
-    int r = segment_append(lg->current, lines, n_bytes, recs, n_lines, &broken, err);
+    struct evs_error why;
+    int r = segment_append(lg->current, lines, n_bytes, recs, n_lines, &broken, &why);
     if (broken)
-        log_set_read_only(lg);
-    return r;
+        log_set_read_only(lg, &why);
+    return r < 0 ? evs_fail_as(err, &why) : 0;
 }
 
 int log_cut(struct log *lg, struct evs_error *err)
@@ -272,10 +276,13 @@ int log_cut(struct log *lg, struct evs_error *err)
 
     if (to.n == lg->current->tail.n)
         return 0;
-    int r = segment_cut(lg->current, to, err);
-    if (r < 0) /* what is not published stands in the file */
-        log_set_read_only(lg);
-    return r;
+    struct evs_error why;
+    int r = segment_cut(lg->current, to, &why);
+    if (r < 0) { /* what is not published stands in the file */
+        log_set_read_only(lg, &why);
+        return evs_fail_as(err, &why);
+    }
+    return 0;
 }
 
 void log_publish(struct log *lg)
@@ -320,12 +327,27 @@ uint64_t log_bytes(const struct log *lg)
 
 bool log_read_only(const struct log *lg)
 {
-    return atomic_load_explicit(&lg->read_only, memory_order_relaxed);
+    return atomic_load_explicit(&lg->read_only, memory_order_acquire);
 }
 
-void log_set_read_only(struct log *lg)
+void log_set_read_only(struct log *lg, const struct evs_error *why)
 {
-    atomic_store_explicit(&lg->read_only, true, memory_order_relaxed);
+    (void)pthread_mutex_lock(&lg->trouble_lock);
+    if (lg->trouble.why == EVS_OK_)
+        lg->trouble = *why;
+    (void)pthread_mutex_unlock(&lg->trouble_lock);
+    /* Release: who sees it sees why. Pairs with log_read_only(). */
+    atomic_store_explicit(&lg->read_only, true, memory_order_release);
+}
+
+bool log_trouble(struct log *lg, struct evs_error *ret)
+{
+    (void)pthread_mutex_lock(&lg->trouble_lock);
+    bool any = lg->trouble.why != EVS_OK_;
+    if (any)
+        *ret = lg->trouble;
+    (void)pthread_mutex_unlock(&lg->trouble_lock);
+    return any;
 }
 
 evs_seq log_recs_end(const struct log *lg)

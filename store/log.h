@@ -91,7 +91,11 @@ evs_seq log_end(const struct log *lg); /* newest visible event. Acquire: pairs w
 evs_seq log_durable(const struct log *lg); /* newest durable one */
 uint64_t log_bytes(const struct log *lg);  /* of all visible lines */
 bool log_read_only(const struct log *lg);
-void log_set_read_only(struct log *lg); /* damage was found */
+/* Damage was found, or a call failed for good: why is kept for log_trouble(), the first one for ever. */
+void log_set_read_only(struct log *lg, const struct evs_error *why);
+/* Why it is read-only. False, *ret untouched: it is not, or it was opened so. Whoever sees log_read_only() sees
+ * why as well. */
+bool log_trouble(struct log *lg, struct evs_error *ret);
 uint64_t log_segments(const struct log *lg);
 /* Up to this event the idx files had recs when the log was opened: what a checkpoint that reaches further
  * counts on is lost. */

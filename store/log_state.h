@@ -12,12 +12,14 @@
 #define SEGMENTS_MAX ((size_t)1 << 25)
 
 struct log {
-    struct log_options o; /* const after open, as is dirfd */
-    int dirfd;            /* owned: the directory "log"; -1 in memory */
-    evs_seq recs_end;     /* const after open: see log_recs_end() */
-    struct segment **s;   /* reserved for SEGMENTS_MAX, mapped; entries const once below count */
-    _Atomic size_t count; /* stored under commit */
-    _Atomic bool read_only;
+    struct log_options o;   /* const after open, as is dirfd */
+    int dirfd;              /* owned: the directory "log"; -1 in memory */
+    evs_seq recs_end;       /* const after open: see log_recs_end() */
+    struct segment **s;     /* reserved for SEGMENTS_MAX, mapped; entries const once below count */
+    _Atomic size_t count;   /* stored under commit */
+    _Atomic bool read_only; /* stored after trouble */
+    pthread_mutex_t trouble_lock;
+    struct evs_error trouble;             /* under trouble_lock; EVS_OK_: none */
     struct segment *current UNDER_COMMIT; /* s[count - 1] */
     struct segment *fixing UNDER_COMMIT;  /* recs of it are being fixed; or NULL */
 

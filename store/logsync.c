@@ -85,7 +85,7 @@ static void lead(struct log *lg, int (*pass)(struct log *lg, struct evs_error *e
     if (r < 0) {
         lg->sync_failed = true;
         lg->sync_error = err;
-        log_set_read_only(lg);
+        log_set_read_only(lg, &err);
     }
     (void)pthread_cond_broadcast(&lg->sync_done);
 }

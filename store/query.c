@@ -268,15 +268,6 @@ struct evs_cursor {
     struct cursor *c;
 };
 
-static int remember(struct evs_store *st, const struct evs_error *why, struct evs_error *err)
-{
-    if (why->why == EVS_DAMAGED)
-        ingest_trouble(st, why);
-    if (err)
-        *err = *why;
-    return -why->code;
-}
-
 int evs_cursor_new(struct evs_store *st, const struct evs_view *v, struct evs_cursor **ret_c,
                    struct evs_error *err)
 {
@@ -304,31 +295,18 @@ void evs_cursor_free(struct evs_cursor *c)
 ssize_t evs_cursor_read(struct evs_cursor *c, uint64_t pos, void *buf, size_t n,
                         struct evs_error *err)
 {
-    struct evs_error why = {.why = EVS_OK_};
-    ssize_t r = cursor_read(c->c, pos, buf, n, &why);
-
-    if (r >= 0 && why.why == EVS_DAMAGED)
-        ingest_trouble(c->st, &why);
-    return r < 0 ? remember(c->st, &why, err) : r;
+    return cursor_read(c->c, pos, buf, n, err);
 }
 
 ssize_t evs_cursor_peek(struct evs_cursor *c, uint64_t pos, size_t n, const void **ret,
                         struct evs_error *err)
 {
-    struct evs_error why = {.why = EVS_OK_};
-    ssize_t r = cursor_peek(c->c, pos, n, ret, &why);
-
-    if (r >= 0 && why.why == EVS_DAMAGED)
-        ingest_trouble(c->st, &why);
-    return r < 0 && r != -EOPNOTSUPP ? remember(c->st, &why, err) : r;
+    return cursor_peek(c->c, pos, n, ret, err);
 }
 
 int evs_cursor_find(struct evs_cursor *c, evs_seq after, uint64_t *ret_pos, struct evs_error *err)
 {
-    struct evs_error why;
-    int r = cursor_find(c->c, after, ret_pos, &why);
-
-    return r < 0 ? remember(c->st, &why, err) : r;
+    return cursor_find(c->c, after, ret_pos, err);
 }
 
 /* ---- state ---- */
@@ -374,7 +352,7 @@ int evs_state(struct evs_store *st, evs_entity e, char **ret_json, size_t *ret_n
         return r;
     r = cursor_each(st->ix, st->lg, &v, fold_line, &f, &why);
     if (r < 0) {
-        r = remember(st, f.r < 0 ? &f.why : &why, err);
+        r = evs_fail_as(err, f.r < 0 ? &f.why : &why);
     } else {
         r = state_text(f.s, ret_json, ret_n, err);
     }

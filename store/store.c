@@ -237,7 +237,7 @@ int evs_open(const char *dir, const struct evs_options *options, struct evs_stor
     st->options = options ? *options : (struct evs_options){0};
     set_defaults(&st->options);
     st->dirfd = st->lockfd = -1;
-    st->commit = st->owner_lock = st->pool_lock = st->checkpoint_lock = st->trouble_lock =
+    st->commit = st->owner_lock = st->pool_lock = st->checkpoint_lock =
         (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
     st->opened_us = clock_now_us();
     pending_init(&st->pending);
@@ -307,15 +307,7 @@ evs_seq evs_durable(const struct evs_store *st)
 
 int evs_sync(struct evs_store *st, evs_seq seq, struct evs_error *err)
 {
-    struct evs_error why;
-    int r = log_sync(st->lg, MIN(seq, log_end(st->lg)), &why);
-
-    if (r < 0) {
-        ingest_trouble(st, &why);
-        if (err)
-            *err = why;
-    }
-    return r;
+    return log_sync(st->lg, MIN(seq, log_end(st->lg)), err);
 }
 
 int evs_checkpoint(struct evs_store *st, struct evs_error *err)
@@ -357,11 +349,10 @@ int evs_health(struct evs_store *st, char *buf, size_t n)
     int64_t behind = atomic_load_explicit(&st->behind_us, memory_order_relaxed);
     size_t used = 0;
     char why[320] = "";
+    struct evs_error trouble;
 
-    (void)pthread_mutex_lock(&st->trouble_lock);
-    if (st->trouble.why != EVS_OK_)
-        (void)evs_error_format(&st->trouble, why, sizeof why);
-    (void)pthread_mutex_unlock(&st->trouble_lock);
+    if (log_trouble(st->lg, &trouble))
+        (void)evs_error_format(&trouble, why, sizeof why);
     if (log_read_only(st->lg) && !st->options.read_only)
         used += (size_t)snprintf(buf, n, "read-only until it is opened again: %s\n", why);
     if (behind > 1000000 && used < n)
