@@ -11,6 +11,12 @@ export LC_ALL=C.UTF-8 PYTHONDONTWRITEBYTECODE=1
 EVFS_SOURCE_DIR=${EVFS_SOURCE_DIR:-$(cd "$BATS_TEST_DIRNAME/../.." && pwd)}
 EVFS_BIN=${EVFS_BIN:-$EVFS_SOURCE_DIR/build/evfs}
 MODE=${EVFS_TEST_MODE:-ci}
+# A C program of this directory, which meson builds beside the program: $(helper load).
+helper() {
+    local p=${EVFS_BUILD_DIR:-$(dirname "$EVFS_BIN")}/tests/$1
+    [ -x "$p" ] || { echo "no $p: build with -Dtests=enabled" >&2; return 1; }
+    echo "$p"
+}
 drive() { python3 "$BATS_TEST_DIRNAME/drive.py" "$@"; }
 
 # Shorter runs for the sanitizers and before a commit.
