@@ -36,6 +36,9 @@ void file_free(struct open_file *f)
 {
     if (!f)
         return;
+    /* A READ replies before it lets go of the cursor, and RELEASE can overtake it then. */
+    pthread_mutex_lock(&f->reading);
+    pthread_mutex_unlock(&f->reading);
     pthread_mutex_lock(&f->fs->files_lock);
     f->fs->files_n--;
     *f->prev = f->next;

@@ -61,29 +61,41 @@ static ssize_t read_cursor(struct evs_cursor *c, uint64_t pos, size_t n, uint64_
     return buf ? evs_cursor_read(c, pos, buf, n, err) : -ENOMEM;
 }
 
-/* The open file's cursor where it is free, so that sequential reads don't seek; else one for this read. */
+/* The cursor of one READ; its bytes are there until end_reading(). The open file's where that is free, so that
+ * sequential reads don't seek; else one for this read. */
+struct reading {
+    struct evs_cursor *c; /* NULL: there is none */
+    bool own;             /* not the open file's, whose lock is held */
+};
+
 static ssize_t read_view(struct open_file *f, const struct evs_view *v, uint64_t pos, size_t n,
-                         uint64_t end, const void **ret)
+                         uint64_t end, struct reading *with, const void **ret)
 {
-    struct evs_cursor *c = NULL;
     struct evs_error err = {.why = EVS_OK_};
     ssize_t r = 0;
 
-    if (pthread_mutex_trylock(&f->reading) == 0) {
-        if (!f->cursor)
-            r = evs_cursor_new(f->fs->st, v, &f->cursor, &err);
-        if (r == 0)
-            r = read_cursor(f->cursor, pos, n, end, ret, &err);
-        pthread_mutex_unlock(&f->reading);
-    } else {
-        r = evs_cursor_new(f->fs->st, v, &c, &err);
-        if (r == 0)
-            r = read_cursor(c, pos, n, end, ret, &err);
-        evs_cursor_free(c);
-    }
+    with->own = pthread_mutex_trylock(&f->reading) != 0;
+    with->c = with->own ? NULL : f->cursor;
+    if (!with->c)
+        r = evs_cursor_new(f->fs->st, v, &with->c, &err);
+    if (!with->own)
+        f->cursor = with->c;
+    if (r == 0)
+        r = read_cursor(with->c, pos, n, end, ret, &err);
     if (r < 0 && err.why != EVS_OK_)
         fs_log_error("read", &err);
     return r;
+}
+
+static void end_reading(struct open_file *f, const struct reading *with)
+{
+    if (with->own) {
+        evs_cursor_free(with->c);
+        return;
+    }
+    if (with->c)
+        evs_cursor_done(with->c); /* an open file that is not read holds no memory of the log's */
+    pthread_mutex_unlock(&f->reading);
 }
 
 /* What poll goes by: this read has seen the view as large as it was before it. */
@@ -128,15 +140,18 @@ void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse
             fuse_reply_err(req, -viewed);
         return;
     }
+    struct reading with = {0};
     const void *bytes = NULL;
     (void)evs_view_extent(f->fs->st, &v, &x); /* a failure shows in the read */
-    r = read_view(f, &v, (uint64_t)off, size, x.bytes, &bytes);
+    r = read_view(f, &v, (uint64_t)off, size, x.bytes, &with, &bytes);
     if (r < 0) {
+        end_reading(f, &with);
         fuse_reply_err(req, (int)-r);
         return;
     }
     note_read(f, x.bytes, (uint64_t)off + (uint64_t)r);
     fuse_reply_buf(req, bytes, (size_t)r);
+    end_reading(f, &with);
 }
 
 /* ---- syncs ---- */

@@ -4,7 +4,9 @@
  * (1) pos is the view's byte at which `line` begins; the bytes of [pos, pos + line_len) are the line's.
  * (2) Nothing is given out of a line whose CRC or seq is not what it must be: then DAMAGED, and the log is
  *     read-only from then on.
- * (3) All reading of mapped bytes happens inside io_guarded(): a disk that can't deliver is EIO. */
+ * (3) All reading of mapped bytes happens inside io_guarded(): a disk that can't deliver is EIO.
+ * (4) Lines are pinned while they are looked at. Between two calls nothing is, but for what a peek has given:
+ *     a file that is open and not read holds no memory. */
 #include "cursor.h"
 #include "io.h"
 
@@ -20,6 +22,7 @@ struct cursor {
     evs_seq seq;       /* of the present line; 0: no place yet, or at the end */
     int part;          /* in which it.seq stands */
     struct posting it; /* not for EVS_ALL */
+    struct log_pin pin;
 };
 
 struct job {
@@ -61,8 +64,15 @@ int cursor_new(const struct index *ix, struct log *lg, const struct evs_view *v,
     return 0;
 }
 
+void cursor_done(struct cursor *c)
+{
+    log_unpin(&c->pin);
+}
+
 void cursor_free(struct cursor *c)
 {
+    if (c)
+        cursor_done(c);
     free(c);
 }
 
@@ -78,10 +88,9 @@ static int damaged(struct cursor *c, struct evs_error *err)
     return r;
 }
 
-/* The line of c->seq, checked. data: only that, and the LF that stands in place of the brace is the
- * caller's. */
-static int line_at(struct cursor *c, struct slice *ret, const struct log_rec **ret_rec,
-                   struct evs_error *err)
+/* The line of c->seq, checked, and pinned with what stands before it from byte `from` of the segment on. */
+static int line_at(struct cursor *c, uint64_t from, struct slice *ret,
+                   const struct log_rec **ret_rec, struct evs_error *err)
 {
     const struct log_rec *r = lengths_rec(&c->len, (uint32_t)c->seq);
     struct slice line = {c->len.span.lines + log_rec_offset(r), r->len};
@@ -91,6 +100,13 @@ static int line_at(struct cursor *c, struct slice *ret, const struct log_rec **r
     if (log_rec_offset(r) > c->len.span.bytes || line.n > c->len.span.bytes - log_rec_offset(r) ||
         line.n < 16 || log_rec_data(r) >= line.n - 1)
         return damaged(c, err);
+    int e = log_pin(&c->len.span, MIN(from, log_rec_offset(r)), log_rec_offset(r) + line.n, &c->pin,
+                    err);
+    if (e < 0) {
+        if (e != -ENOMEM) /* else these bytes are lost */
+            log_set_read_only(c->lg, err);
+        return e;
+    }
     while (at < 28 && (unsigned)(line.p[at] - '0') < 10) /* {"seq": has 7 bytes */
         seq = seq * 10 + (unsigned)(line.p[at++] - '0');
     if (seq != c->seq || !line_crc_ok(line.p, line.n, log_rec_data(r)))
@@ -245,7 +261,7 @@ static int read_job(void *arg)
     while (c->seq && (size_t)j->got < j->n) {
         struct slice line;
         const struct log_rec *r;
-        int e = line_at(c, &line, &r, j->err);
+        int e = line_at(c, EVS_NOWHERE, &line, &r, j->err);
         if (e < 0)
             return j->got ? 0 : e;
         if (j->pos >= c->pos + lengths_of(&c->len, (uint32_t)c->seq))
@@ -295,6 +311,7 @@ ssize_t cursor_read(struct cursor *c, uint64_t pos, void *buf, size_t n, struct 
     struct job j = {.c = c, .pos = pos, .buf = buf, .n = n, .err = err};
     int r = guarded(c, read_job, &j);
 
+    cursor_done(c);
     return r < 0 ? r : j.got;
 }
 
@@ -302,13 +319,18 @@ static int peek_job(void *arg)
 {
     struct job *j = arg;
     struct cursor *c = j->c;
+    uint64_t from = EVS_NOWHERE;
 
     if (!go_to(c, j->pos))
         return 0;
     while (c->seq && (size_t)j->got < j->n) {
-        const struct log_rec *r;
+        const struct log_rec *r = lengths_rec(&c->len, (uint32_t)c->seq);
         struct slice line;
-        int e = line_at(c, &line, &r, j->err);
+        if (!j->got)
+            from = log_rec_offset(r);
+        else if (c->len.span.lines + log_rec_offset(r) != j->at + j->got)
+            break; /* the next segment: to pin it would let go of this one */
+        int e = line_at(c, from, &line, &r, j->err);
         if (e < 0)
             return j->got ? 0 : e;
         size_t skip = j->got ? 0 : (size_t)(j->pos - c->pos);
@@ -316,8 +338,6 @@ static int peek_job(void *arg)
             return damaged(c, j->err); /* by its idx it is elsewhere */
         if (!j->got)
             j->at = line.p + skip;
-        else if (line.p != j->at + j->got)
-            break; /* the next segment */
         if (line.n - skip > j->n - (size_t)j->got) {
             j->got = (ssize_t)j->n; /* a part of it; it stays the present one */
             break;
@@ -336,9 +356,12 @@ ssize_t cursor_peek(struct cursor *c, uint64_t pos, size_t n, const void **ret,
 
     if (c->v.kind != EVS_ALL)
         return -EOPNOTSUPP;
+    cursor_done(c);
     r = guarded(c, peek_job, &j);
     if (r == 0)
         *ret = j.at;
+    else
+        cursor_done(c);
     return r < 0 ? r : j.got;
 }
 
@@ -380,6 +403,7 @@ int cursor_find(struct cursor *c, evs_seq after, uint64_t *ret_pos, struct evs_e
     struct job j = {.c = c, .after = after, .err = err};
     int r = guarded(c, find_job, &j);
 
+    cursor_done(c);
     c->seq = 0;
     if (r == 0)
         *ret_pos = j.pos;
@@ -394,7 +418,7 @@ static int each_job(void *arg)
     for (seek(c, 0); c->seq; advance(c)) {
         struct slice line;
         const struct log_rec *rec;
-        int r = line_at(c, &line, &rec, j->err);
+        int r = line_at(c, EVS_NOWHERE, &line, &rec, j->err);
         if (r == 0)
             r = j->fn(j->arg, c->seq, line, rec);
         if (r)

@@ -13,9 +13,10 @@ void cursor_free(struct cursor *c);
 /* Damage behind bytes that are given all the same is said by the next read. */
 ssize_t cursor_read(struct cursor *c, uint64_t pos, void *buf, size_t n, struct evs_error *err);
 /* The same without a copy, where the view's lines are neighbours in the log (EVS_ALL): *ret points to up to n
- * checked bytes, mapped for as long as the log is open. -EOPNOTSUPP for other views. */
+ * checked bytes, mapped until the cursor is used again, done or freed. -EOPNOTSUPP for other views. */
 ssize_t cursor_peek(struct cursor *c, uint64_t pos, size_t n, const void **ret,
                     struct evs_error *err);
+void cursor_done(struct cursor *c); /* what was peeked at is not looked at any more */
 int cursor_find(struct cursor *c, evs_seq after, uint64_t *ret_pos, struct evs_error *err);
 
 /* Each whole line of a view, in order, checked. fn's non-zero result ends it and is returned. The slice is

@@ -241,11 +241,13 @@ EVS_API ssize_t evs_cursor_read(struct evs_cursor *c, uint64_t pos, void *buf, s
                                 struct evs_error *err);
 
 /* The same without a copy: *ret points to up to n checked bytes of the store's own memory, constant and valid
- * until evs_close(). Only for EVS_ALL, and perhaps less than n before the end; -EOPNOTSUPP for other views:
- * use evs_cursor_read(). A disk error while the bytes are touched later is a SIGBUS; writing them to a
+ * until the next call with this cursor. Only for EVS_ALL, and perhaps less than n before the end; -EOPNOTSUPP
+ * for other views: use evs_cursor_read(). A disk error while the bytes are touched later is a SIGBUS; writing them to a
  * descriptor is safe (EFAULT). */
 EVS_API ssize_t evs_cursor_peek(struct evs_cursor *c, uint64_t pos, size_t n, const void **ret,
                                 struct evs_error *err);
+/* What was peeked at is not looked at any more: until then it keeps memory. */
+EVS_API void evs_cursor_done(struct evs_cursor *c);
 
 /* The byte at which the first event with seq > after begins (the view's end if there is none). */
 EVS_API int evs_cursor_find(struct evs_cursor *c, evs_seq after, uint64_t *ret_pos,

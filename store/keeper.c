@@ -115,6 +115,7 @@ static void check_some(struct evs_store *st)
         n = cursor_peek(k->check, k->checked, MIN(CHECK_BYTES, k->check_to - k->checked), &bytes,
                         NULL);
     k->checked += (uint64_t)MAX(n, 0);
+    cursor_done(k->check);
     if (n <= 0) {
         cursor_free(k->check);
         k->check = NULL;

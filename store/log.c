@@ -368,18 +368,7 @@ const struct log_rec *log_rec(const struct log *lg, evs_seq seq)
     return &s->recs[seq - s->first];
 }
 
-struct slice log_line(const struct log *lg, evs_seq seq)
-{
-    const struct segment *s = find_segment(lg, seq, false);
-    struct segment_mark end = segment_visible(s);
-
-    assert(seq - s->first < end.n);
-    const struct log_rec *rec = &s->recs[seq - s->first];
-    uint64_t at = MIN(log_rec_offset(rec), end.bytes);
-    return (struct slice){s->lines + at, MIN(rec->len, end.bytes - at)};
-}
-
-static void span_of(const struct segment *s, struct segment_mark end, struct log_span *ret)
+static void span_of(struct segment *s, struct segment_mark end, struct log_span *ret)
 {
     *ret = (struct log_span){
         .first = s->first,
@@ -388,12 +377,13 @@ static void span_of(const struct segment *s, struct segment_mark end, struct log
         .lines = s->lines,
         .bytes = end.bytes,
         .before = s->before,
+        .segment = s,
     };
 }
 
 int log_span(const struct log *lg, evs_seq seq, struct log_span *ret)
 {
-    const struct segment *s = find_segment(lg, seq, false);
+    struct segment *s = find_segment(lg, seq, false);
     struct segment_mark end = segment_visible(s);
 
     if (seq - s->first >= end.n) /* seq 0 as well */
@@ -404,7 +394,7 @@ int log_span(const struct log *lg, evs_seq seq, struct log_span *ret)
 
 int log_span_at(const struct log *lg, uint64_t pos, struct log_span *ret)
 {
-    const struct segment *s = find_segment(lg, pos, true);
+    struct segment *s = find_segment(lg, pos, true);
     struct segment_mark end = segment_visible(s);
 
     if (pos - s->before >= end.bytes)

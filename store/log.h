@@ -17,6 +17,7 @@
 #include <stdatomic.h>
 
 struct log;
+struct segment;
 
 /* On disk and in memory, little endian. */
 struct log_rec {
@@ -101,11 +102,8 @@ uint64_t log_segments(const struct log *lg);
  * counts on is lost. */
 evs_seq log_recs_end(const struct log *lg);
 
-/* The rec and the bytes of a line, 1 <= seq <= log_end(); they live as long as the log (mapped:
- * read them inside io_guarded()). rec's offset and length are clamped to the segment: a damaged idx
- * gives other bytes, never an address outside. */
+/* The rec of a line, 1 <= seq <= log_end(); lives as long as the log (mapped: read it inside io_guarded()). */
 const struct log_rec *log_rec(const struct log *lg, evs_seq seq);
-struct slice log_line(const struct log *lg, evs_seq seq);
 
 /* The rec, copied under io_guarded(): -EIO where its page can't be read, -ENOENT where there is no such event. */
 int log_rec_get(const struct log *lg, evs_seq seq, struct log_rec *ret);
@@ -114,19 +112,56 @@ int log_rec_get(const struct log *lg, evs_seq seq, struct log_rec *ret);
 struct log_span {
     evs_seq first, end;         /* seqs in [first, end), clamped to log_end() */
     const struct log_rec *recs; /* recs[seq - first] */
-    const char *lines;          /* + log_rec_offset() */
-    uint64_t bytes;             /* of lines, visible */
-    uint64_t before;            /* bytes of all segments before this one */
+    const char *lines;       /* + log_rec_offset(); read them between log_pin() and log_unpin() */
+    uint64_t bytes;          /* of lines, visible */
+    uint64_t before;         /* bytes of all segments before this one */
+    struct segment *segment; /* for log_pin() */
 };
 /* 0; -ENOENT where seq is 0 or beyond log_end(). */
 int log_span(const struct log *lg, evs_seq seq, struct log_span *ret);
 /* The segment that holds byte pos of all lines joined. -ENOENT beyond the end. */
 int log_span_at(const struct log *lg, uint64_t pos, struct log_span *ret);
+
+/* ---- bytes of lines ----
+ * A sealed segment may be compressed at any time, so that its lines stand in no memory: what is read must be
+ * pinned. A pin is held for as long as it takes to look, not while nothing happens: it keeps memory. Pinned
+ * bytes are still mapped: read them inside io_guarded(); the pin itself outlives a jump out of it, so it
+ * stands outside of the function that is guarded. One thread at a time uses a pin. */
+struct log_pin {
+    struct segment *s; /* NULL: holds nothing, as {0} */
+    uint64_t from, to; /* what may be read, of its bytes: perhaps more than was asked for */
+};
+
+/* -EIO (SYSTEM; DAMAGED with segment and byte) where they can't be had; p is as it was then. */
+int log_pin_bytes(const struct log_span *span, uint64_t from, uint64_t to, struct log_pin *p,
+                  struct evs_error *err);
+void log_unpin(struct log_pin *p); /* {0} is fine */
+
+/* Make bytes [from, to) of the span's segment, from <= to <= span->bytes, readable at span->lines until
+ * p is unpinned, or pins something else: then what it held before is let go. Costs a comparison where p
+ * holds them already. */
+static inline int log_pin(const struct log_span *span, uint64_t from, uint64_t to,
+                          struct log_pin *p, struct evs_error *err)
+{
+    return LIKELY(p->s == span->segment && from >= p->from && to <= p->to)
+               ? 0
+               : log_pin_bytes(span, from, to, p, err);
+}
+
+/* The bytes of a line by its rec, pinned, 1 <= seq <= log_end(). Offset and length are clamped to the segment:
+ * a damaged idx gives other bytes, never an address outside. Reads the rec: inside io_guarded(). */
+int log_line(const struct log *lg, evs_seq seq, struct log_pin *p, struct slice *ret,
+             struct evs_error *err);
+
+/* pread(2) of all lines joined: up to n bytes from pos, less only at the end. Plain bytes in whatever form they
+ * are kept, and not checked. Byte b of the segment that holds seq is at log_span()'s before + b. */
+ssize_t log_read(const struct log *lg, uint64_t pos, void *buf, size_t n, struct evs_error *err);
+
 /* "log/00000000000000000001.jsonl" of the segment that holds seq, for messages. */
 void log_segment_name(const struct log *lg, evs_seq seq, char *buf, size_t n);
 
 /* For replay: lines as they stand in the log, taken apart, without trusting the idx. The slices
- * live as long as the log; reading them again is reading mapped bytes (io_guarded()). */
+ * live for the call that is given them; reading them is reading mapped bytes (io_guarded()). */
 struct log_walked {
     struct line line;   /* of line_parse(): CRC checked, names raw */
     struct slice raw;   /* with its LF */

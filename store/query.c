@@ -304,6 +304,11 @@ ssize_t evs_cursor_peek(struct evs_cursor *c, uint64_t pos, size_t n, const void
     return cursor_peek(c->c, pos, n, ret, err);
 }
 
+void evs_cursor_done(struct evs_cursor *c)
+{
+    cursor_done(c->c);
+}
+
 int evs_cursor_find(struct evs_cursor *c, evs_seq after, uint64_t *ret_pos, struct evs_error *err)
 {
     return cursor_find(c->c, after, ret_pos, err);

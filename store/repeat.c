@@ -14,6 +14,7 @@ struct look {
     const struct prepared *p;
     evs_seq seq;
     enum repeat found;
+    struct log_pin pin;
 };
 
 /* As stored: a CR or LF of what was given is a blank in the line. */
@@ -50,12 +51,15 @@ static int compare_job(void *arg)
     struct look *k = arg;
     const struct event *ev = &k->p->ev;
     const struct log_rec *r = log_rec(k->lg, k->seq);
-    struct slice at = log_line(k->lg, k->seq);
+    struct slice at;
     struct line l;
+    int e;
 
     k->found = REPEAT_NEW;
     if (r->entity != k->p->entity)
         return 0;
+    if ((e = log_line(k->lg, k->seq, &k->pin, &at, NULL)) < 0)
+        return e;
     if (line_parse(at.p, at.n, &l, NULL, NULL) < 0 || l.seq != k->seq)
         return -EIO;
     if (!same_id(&l, ev->id))
@@ -71,7 +75,9 @@ static int compare_job(void *arg)
 static enum repeat look_at(struct look *k, evs_seq seq)
 {
     k->seq = seq;
-    return io_guarded(compare_job, k) < 0 ? REPEAT_ERROR : k->found;
+    int r = io_guarded(compare_job, k);
+    log_unpin(&k->pin);
+    return r < 0 ? REPEAT_ERROR : k->found;
 }
 
 enum repeat repeat_find(const struct index *ix, const struct log *lg, const struct prepared *p,

@@ -235,14 +235,18 @@ static int read_header(struct segment *s, int fd, struct evs_error *err)
 static int segment_new(int dirfd, evs_seq first, bool read_only, struct segment **ret,
                        struct evs_error *err)
 {
-    struct segment *s = calloc(1, sizeof *s);
+    struct segment *s = aligned_alloc(_Alignof(struct segment), sizeof *s);
 
     if (!s)
         return evs_fail(err, EVS_NO_MEMORY, EVS_NOWHERE);
-    s->first = first;
-    s->dirfd = dirfd;
-    s->fd = s->idx_fd = s->fix_fd = -1;
-    s->read_only = read_only;
+    *s = (struct segment){
+        .first = first,
+        .dirfd = dirfd,
+        .fd = -1,
+        .idx_fd = -1,
+        .fix_fd = -1,
+        .read_only = read_only,
+    };
     *ret = s;
     return 0;
 }

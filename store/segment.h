@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* segment: one file of lines and its idx. Private to log.c and resume.c. Appends, cuts, seals;
+/* segment: one file of lines and its idx. Private to log.c, pin.c and resume.c. Appends, cuts, seals;
  * walks lines. Knows nothing of other segments. In memory the same on anonymous memory, without
  * files. */
 #ifndef STORE_SEGMENT_H
@@ -37,6 +37,7 @@ struct segment {
     struct segment_mark synced; /* one thread: the syncer. What a header may call durable */
     struct segment_mark tail UNDER_COMMIT; /* end of what is appended */
     _Atomic uint64_t visible; /* a mark in one word: stored under commit, loaded by anyone */
+    _Alignas(64) _Atomic uint32_t pins; /* readers that look at lines: pin.c */
 };
 
 /* "00000000000000000001" and suffix (".jsonl", ".idx", ".tmp"). */

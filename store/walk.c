@@ -7,10 +7,13 @@
  *     begun.
  * (2) Mapped bytes are read under io_guarded(), a batch at a time; who was given a batch is called
  *     outside.
+ * (3) What is looked at is pinned, a window of a segment at a time: a batch's lines lie in the window, and
+ *     a line that its end cuts is read again with the next one.
  * Batches keep the lines in the cache between taking them apart and the caller's look at them. */
 #include "segment.h"
 
 #include "io.h"
+#include "limits.h"
 
 #include <errno.h>
 
@@ -56,6 +59,7 @@ int segment_batch(struct segment_walk *w, struct log_walked *out, size_t cap)
 
 struct start {
     const struct log_span *span;
+    struct log_pin *pin;
     evs_seq seq;
     uint64_t pos;
 };
@@ -69,7 +73,9 @@ static int find_start(void *arg)
     uint64_t pos = log_rec_offset(&rec);
     struct line line;
 
-    if (pos > sp->bytes || rec.len > sp->bytes - pos || (pos > 0 && sp->lines[pos - 1] != '\n') ||
+    if (pos > sp->bytes || rec.len > sp->bytes - pos ||
+        log_pin(sp, pos - (pos > 0), pos + rec.len, st->pin, NULL) < 0 ||
+        (pos > 0 && sp->lines[pos - 1] != '\n') ||
         line_parse(sp->lines + pos, rec.len, &line, NULL, NULL) < 0 || line.seq != st->seq)
         return 0;
     st->pos = pos;
@@ -77,28 +83,56 @@ static int find_start(void *arg)
 }
 
 /* Where to begin with seq in its segment: at its line, or, where the rec proves wrong, at the first
- * one. */
-static struct segment_walk walk_from(const struct log_span *sp, evs_seq seq)
+ * one. What may be read there is for open_window() to say. */
+static struct segment_walk walk_from(const struct log_span *sp, evs_seq seq, struct log_pin *pin)
 {
-    struct start st = {.span = sp, .seq = seq};
+    struct start st = {.span = sp, .pin = pin, .seq = seq};
 
     if (io_guarded(find_start, &st) <= 0)
         st = (struct start){.seq = sp->first};
-    return (struct segment_walk){sp->lines, st.pos, sp->bytes, st.seq, 0};
+    return (struct segment_walk){sp->lines, st.pos, st.pos, st.seq, 0};
 }
 
-static int walk_segment(const struct log *lg, struct segment_walk *w, evs_seq from, evs_seq end,
-                        struct log_walked *out, log_walk_fn *fn, void *arg, struct evs_error *err)
+#define WINDOW_BYTES     ((uint64_t)1 << 20)
+#define WINDOW_BYTES_MAX ((uint64_t)2 * LIMIT_TX_BYTES) /* no line is longer */
+
+/* Pin what comes next: more than the present window has left of it. 0: there is no more, or what is left is
+ * more than a line. */
+static int open_window(const struct log_span *sp, struct segment_walk *w, struct log_pin *pin,
+                       struct evs_error *err)
 {
-    while (w->seq < end) {
-        int n = segment_batch(w, out, MIN(end - w->seq, LOG_WALK_LINES));
-        if (n <= 0) {
-            char name[64];
-            log_segment_name(lg, w->seq, name, sizeof name);
-            return evs_fail_at(err, EVS_DAMAGED, w->pos, "%s", name);
-        }
-        size_t skip = w->seq - (uint64_t)n < from ? from - (w->seq - (uint64_t)n) : 0;
-        int r = skip < (size_t)n ? fn(arg, out + skip, (size_t)n - skip) : 0;
+    uint64_t left = w->end - w->pos;
+
+    if (w->end >= sp->bytes || left >= WINDOW_BYTES_MAX)
+        return 0;
+    int r = log_pin(sp, w->pos, MIN(sp->bytes, w->pos + MAX(WINDOW_BYTES, 2 * left)), pin, err);
+    w->end = MIN(sp->bytes, pin->to);
+    return r < 0 ? r : 1;
+}
+
+static int fail_line(const struct log *lg, const struct segment_walk *w, struct evs_error *err)
+{
+    char name[64];
+
+    log_segment_name(lg, w->seq, name, sizeof name);
+    return evs_fail_at(err, EVS_DAMAGED, w->pos, "%s", name);
+}
+
+static int walk_segment(const struct log *lg, const struct log_span *sp, evs_seq from, evs_seq end,
+                        struct log_pin *pin, struct log_walked *out, log_walk_fn *fn, void *arg,
+                        struct evs_error *err)
+{
+    struct segment_walk w = walk_from(sp, from, pin);
+
+    while (w.seq < end) {
+        int n = segment_batch(&w, out, MIN(end - w.seq, LOG_WALK_LINES));
+        int r = n > 0 ? 1 : open_window(sp, &w, pin, err); /* perhaps the window cuts a line */
+        if (r <= 0)
+            return r < 0 ? r : fail_line(lg, &w, err);
+        if (n <= 0)
+            continue;
+        size_t skip = w.seq - (uint64_t)n < from ? from - (w.seq - (uint64_t)n) : 0;
+        r = skip < (size_t)n ? fn(arg, out + skip, (size_t)n - skip) : 0;
         if (r != 0)
             return r;
     }
@@ -109,6 +143,7 @@ int log_walk(const struct log *lg, evs_seq from, log_walk_fn *fn, void *arg, str
 {
     struct log_walked *out AUTO_FREE = malloc(LOG_WALK_LINES * sizeof *out);
     evs_seq end = log_end(lg) + 1;
+    struct log_pin pin = {0};
     struct log_span span;
     int r = 0;
 
@@ -116,11 +151,13 @@ int log_walk(const struct log *lg, evs_seq from, log_walk_fn *fn, void *arg, str
         return evs_fail(err, EVS_NO_MEMORY, EVS_NOWHERE);
     for (evs_seq seq = MAX(from, 1u); r == 0 && seq < end; seq = span.end) {
         r = log_span(lg, seq, &span);
-        if (r < 0) /* can't be: it is visible */
-            return evs_fail(err, EVS_NO_SUCH, EVS_NOWHERE);
-        struct segment_walk w = walk_from(&span, seq);
-        r = walk_segment(lg, &w, seq, MIN(span.end, end), out, fn, arg, err);
+        if (r < 0) { /* can't be: it is visible */
+            r = evs_fail(err, EVS_NO_SUCH, EVS_NOWHERE);
+            break;
+        }
+        r = walk_segment(lg, &span, seq, MIN(span.end, end), &pin, out, fn, arg, err);
     }
+    log_unpin(&pin);
     return r;
 }
 

@@ -197,6 +197,7 @@ static inline void world_check(struct world *w, evs_seq end, bool fix)
 {
     struct world_seen seen = {w, 1, fix};
     char want[WORLD_LINE_MAX];
+    struct log_pin pin = {0};
     struct log_rec rec;
     uint64_t bytes = 0;
 
@@ -205,10 +206,12 @@ static inline void world_check(struct world *w, evs_seq end, bool fix)
     CHECK_EQ(seen.next, end + 1);
     for (evs_seq seq = 1; seq <= end; seq++) {
         size_t len = world_line(w, seq, want, &rec);
-        struct slice got = log_line(w->lg, seq);
+        struct slice got = {0};
+        CHECK_EQ(log_line(w->lg, seq, &pin, &got, NULL), 0);
         CHECK_MEM(got.p, got.n, want, len);
         bytes += len;
     }
+    log_unpin(&pin);
     CHECK_EQ(log_bytes(w->lg), bytes);
 }
 

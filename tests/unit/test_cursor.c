@@ -340,7 +340,10 @@ static void test_a_flipped_bit_is_not_given_out(void)
         struct evs_extent x;
         CHECK_EQ(evs_view_extent(st, &v, &x), 0);
         evs_seq bad = k == 0 ? x.first : k == 1 ? 1 : x.last;
-        struct slice line = log_line(st->lg, bad);
+        struct log_pin pin = {0};
+        struct slice line;
+        CHECK_EQ(log_line(st->lg, bad, &pin, &line, NULL), 0);
+        log_unpin(&pin);
         char *at = (char *)(uintptr_t)line.p + (size_t)k * (line.n - 1) / 7;
         *at ^= 4;
         fails_at(&v, bad, want);

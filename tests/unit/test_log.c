@@ -98,6 +98,28 @@ static void check_spans(const struct log *lg)
     CHECK_EQ(log_span_at(lg, pos, &b), -ENOENT);
 }
 
+/* log_read() gives what the spans show, from any byte, over the borders of segments. */
+static void check_read(const struct log *lg)
+{
+    uint64_t end = log_bytes(lg);
+    char *all = malloc(end + 1), *part = malloc(end + 1);
+    struct log_span span;
+
+    CHECK_EQ(log_read(lg, 0, all, end + 1, NULL), end);
+    for (uint64_t pos = 0; pos < end; pos = span.before + span.bytes) {
+        CHECK_EQ(log_span_at(lg, pos, &span), 0);
+        CHECK(memcmp(all + pos, span.lines, span.bytes) == 0);
+    }
+    for (uint64_t pos = 0; pos <= end; pos += 997) {
+        size_t n = MIN((size_t)(end - pos), 70000u);
+        CHECK_EQ(log_read(lg, pos, part, 70000, NULL), n);
+        CHECK(n == 0 || memcmp(all + pos, part, n) == 0);
+    }
+    CHECK_EQ(log_read(lg, end + 1, part, 1, NULL), 0);
+    free(all);
+    free(part);
+}
+
 static void roll_with_small_segments(void)
 {
     struct world *w = world_new(4096);
@@ -109,6 +131,7 @@ static void roll_with_small_segments(void)
     evs_seq end = log_end(w->lg);
     CHECK(log_segments(w->lg) > 20);
     check_spans(w->lg);
+    check_read(w->lg);
     world_check(w, end, false);
     log_segment_name(w->lg, 1, name, sizeof name);
     CHECK_STR(name, "log/00000000000000000001.jsonl");
@@ -385,7 +408,11 @@ static void *freely(void *arg)
         append_one(c, &mine);
         CHECK_EQ(log_sync(c->w->lg, mine, NULL), 0);
         CHECK(log_durable(c->w->lg) >= mine && log_durable(c->w->lg) <= log_end(c->w->lg));
-        CHECK_EQ(log_line(c->w->lg, mine).p[log_line(c->w->lg, mine).n - 1], '\n');
+        struct log_pin pin = {0};
+        struct slice line;
+        CHECK_EQ(log_line(c->w->lg, mine, &pin, &line, NULL), 0);
+        CHECK_EQ(line.p[line.n - 1], '\n');
+        log_unpin(&pin);
     }
     return NULL;
 }

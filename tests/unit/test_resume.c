@@ -509,14 +509,19 @@ static void walk_from_anywhere(void)
 static UNANALYSED void wild_recs_stay_inside(void)
 {
     struct world *w = left_behind(1 << 20, 5, 0);
+    struct log_pin pin = {0};
+    struct slice line;
 
     world_reopen(w);
     struct log_rec wild = {.place = log_place((1ull << 40) - 1, 0), .len = UINT32_MAX};
     CHECK_EQ(log_fix_rec(w->lg, 3, &wild, NULL), 0);
-    CHECK_EQ(log_line(w->lg, 3).n, 0);
+    CHECK_EQ(log_line(w->lg, 3, &pin, &line, NULL), 0);
+    CHECK_EQ(line.n, 0);
     wild.place = log_place(100, 0);
     CHECK_EQ(log_fix_rec(w->lg, 3, &wild, NULL), 0);
-    CHECK_EQ(log_line(w->lg, 3).n, log_bytes(w->lg) - 100);
+    CHECK_EQ(log_line(w->lg, 3, &pin, &line, NULL), 0);
+    CHECK_EQ(line.n, log_bytes(w->lg) - 100);
+    log_unpin(&pin);
     world_check(w, 5, true);
     world_free(w);
 }
