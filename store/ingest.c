@@ -6,7 +6,10 @@
  * (3) decided of an entity and the table of ids run ahead of the log; a failed write takes both back. Where the
  *     table was growing ids stay in it, which is harmless: an id is found only if the line says so too
  *     (repeat.c). Without it whoever tries a transaction again and again would fill the memory.
- * (4) Order: log_append, index_apply, log_publish, index_report. A reader that sees a seq finds it in every
+ * (4) Rights are judged before the lock, and hold only while owners are as they were then. Owners change under
+ *     the lock, so who finds another generation under it judges again: no event follows the reply to a chmod
+ *     or chown that forbids it. Not under the lock, since a process's groups are asked for in /proc.
+ * (5) Order: log_append, index_apply, log_publish, index_report. A reader that sees a seq finds it in every
  *     set. */
 #include "ingest.h"
 #include "limits.h"
@@ -152,21 +155,25 @@ static struct evs_dir target_dir(const struct evs_target *t)
     return (struct evs_dir){.kind = EVS_DIR_ROOT};
 }
 
-static int look_up(struct evs_store *st, struct prepared *p, const struct evs_dir *through,
-                   const struct evs_cred *cred, evs_seq end, struct evs_error *err)
+/* before: the event before it, which cred may append; NULL: none. */
+static int look_up(struct evs_store *st, struct prepared *p, const struct prepared *before,
+                   const struct evs_dir *through, const struct evs_cred *cred, evs_seq end,
+                   struct evs_error *err)
 {
     const struct index *ix = st->ix;
     struct event *ev = &p->ev;
     int r;
 
     p->entity = index_find_entity(ix, ev->entity, p->entity_hash);
+    bool same = before && p->entity && p->entity == before->entity;
     p->type = index_find_type(ix, ev->type, p->type_hash);
+    /* First of all: to who may not write there nothing else is said, not even that an id is taken. */
+    if (!same && UNLIKELY(!owners_may_append(&st->owners, through, ev->entity, cred)))
+        return evs_fail(err, EVS_DENIED, ev->pos);
     if (UNLIKELY(!p->entity) && (r = name_check_entity(ev->entity, ev->pos, err)) < 0)
         return r;
     if (UNLIKELY(!p->type) && (r = name_check_type(ev->type, ev->pos, err)) < 0)
         return r;
-    if (UNLIKELY(!owners_may_append(&st->owners, through, ev->entity, cred)))
-        return evs_fail(err, EVS_DENIED, ev->pos);
     p->looked = end;
     if (ev->id.p && p->entity) {
         p->id_hash = index_id_hash(p->entity, ev->id);
@@ -188,12 +195,13 @@ static int look_up(struct evs_store *st, struct prepared *p, const struct evs_di
 uint32_t ingest_prepare(struct evs_store *st, struct batch *b, const struct evs_target *target,
                         const struct evs_cred *cred, struct evs_error *err)
 {
-    const struct evs_dir through = target_dir(target);
     evs_seq end = log_end(st->lg);
     uint32_t n = b->n, i;
     struct evs_error later;
     bool failed = false;
 
+    b->through = target_dir(target);
+    b->owners_gen = owners_gen(&st->owners);
     for (i = 0; i < n; i++) {
         struct prepared *p = &b->p[i];
         if (check_place(p, target, &later) < 0) {
@@ -206,10 +214,23 @@ uint32_t ingest_prepare(struct evs_store *st, struct batch *b, const struct evs_
     }
     index_prefetch(st->ix, &b->p->entity_hash, sizeof *b->p, n);
     for (i = 0; i < n; i++)
-        if (look_up(st, &b->p[i], &through, cred, end, err) < 0)
+        if (look_up(st, &b->p[i], i ? &b->p[i - 1] : NULL, &b->through, cred, end, err) < 0)
             return i;
     if (failed && err)
         *err = later;
+    return n;
+}
+
+/* How many of the first n events may cred append as owners are now? Fewer: err says so of the next one. */
+static uint32_t judge_again(struct evs_store *st, struct batch *b, uint32_t n,
+                            const struct evs_cred *cred, struct evs_error *err)
+{
+    b->owners_gen = owners_gen(&st->owners);
+    for (uint32_t i = 0; i < n; i++)
+        if (!owners_may_append(&st->owners, &b->through, b->p[i].ev.entity, cred)) {
+            (void)evs_fail(err, EVS_DENIED, b->p[i].ev.pos);
+            return i;
+        }
     return n;
 }
 
@@ -437,13 +458,20 @@ uint32_t ingest_commit(struct evs_store *st, struct batch *b, uint32_t n, bool t
 {
     struct apply ap = {.lg = st->lg};
     struct evs_error why;
-    uint32_t done;
+    uint32_t may = n, done = 0;
 
     if (n == 0)
         return 0;
     b->n_stored = 0;
     ingest_lock(st);
-    done = commit_locked(st, b, n, transaction, cred->uid, &ap, &why);
+    while (UNLIKELY(b->owners_gen != owners_gen(&st->owners))) { /* (4) */
+        ingest_unlock(st);
+        if ((may = judge_again(st, b, may, cred, &why)) < n && transaction)
+            may = 0;
+        ingest_lock(st);
+    }
+    if (may)
+        done = commit_locked(st, b, may, transaction, cred->uid, &ap, &why);
     ingest_unlock(st);
     if (done < n && err)
         *err = why;

@@ -64,6 +64,9 @@ struct batch {
     uint32_t n_stored; /* decided, no repeats: p[order[i]] has the seq log_end() + 1 + i */
     uint32_t *order;
     uint32_t ids_gen; /* table_gen() of the ids before decide put any into it */
+    struct evs_dir
+        through; /* of the file that was written; borrowed from the target of ingest_prepare() */
+    uint64_t owners_gen; /* owners_gen() before rights were judged */
     struct log_rec *recs;
     char *lines;
     size_t lines_cap;

@@ -2,6 +2,7 @@
 /* owners: rows sorted by (kind, name). (1) There is always a row for the root, so that a search upwards
  * ends. (2) The rows below a directory are neighbours: names that begin with it and a '/'. */
 #include "owners.h"
+#include "limits.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -103,6 +104,7 @@ int owners_set(struct owners *o, const struct evs_dir *d, const struct evs_owner
     if (d->kind != EVS_DIR_ROOT)
         o->below++;
 out:
+    atomic_fetch_add_explicit(&o->gen, r == 0, memory_order_release);
     (void)pthread_rwlock_unlock(&o->lock);
     return r;
 }
@@ -120,6 +122,7 @@ int owners_clear(struct owners *o, const struct evs_dir *d)
         o->n--;
         if (d->kind != EVS_DIR_ROOT)
             o->below--;
+        atomic_fetch_add_explicit(&o->gen, 1, memory_order_release);
         r = 0;
     }
     (void)pthread_rwlock_unlock(&o->lock);
@@ -136,6 +139,15 @@ bool owners_get(struct owners *o, const struct evs_dir *d, struct evs_owner *ret
     return row;
 }
 
+/* The directory above one of entities/; without p: entities/ itself. */
+static struct slice above(struct slice name)
+{
+    const char *slash = name.n ? memrchr(name.p, '/', name.n) : NULL;
+
+    return slash && slash != name.p ? (struct slice){name.p, (size_t)(slash - name.p)}
+                                    : (struct slice){0};
+}
+
 /* The nearest row at or above a directory; NULL only where even the root has none. */
 static const struct owner_row *nearest(const struct owners *o, enum evs_dir_kind kind,
                                        struct slice name)
@@ -145,12 +157,9 @@ static const struct owner_row *nearest(const struct owners *o, enum evs_dir_kind
     for (;;) {
         if ((row = find(o, kind, name)))
             return row;
-        if (name.n == 0 && !name.p)
+        if (!name.p)
             break;
-        const char *slash =
-            kind == EVS_DIR_ENTITY && name.n && name.p ? memrchr(name.p, '/', name.n) : NULL;
-        name = slash && slash != name.p ? (struct slice){name.p, (size_t)(slash - name.p)}
-                                        : (struct slice){0};
+        name = kind == EVS_DIR_ENTITY ? above(name) : (struct slice){0};
     }
     return find(o, EVS_DIR_ROOT, (struct slice){0});
 }
@@ -276,24 +285,57 @@ static bool in_group(const struct evs_cred *c, gid_t gid)
     return false;
 }
 
+/* What do the mode bits let cred do with what `own` owns? */
+static mode_t rights(const struct evs_owner *own, const struct evs_cred *c)
+{
+    return (c->uid == own->uid      ? own->mode >> 6
+            : in_group(c, own->gid) ? own->mode >> 3
+                                    : own->mode) &
+           07;
+}
+
+#define WAY_MAX (LIMIT_COMPONENTS + 2)
+
+/* The owners on the way from `through` down to entity id, that of id's own directory first; `through` itself and
+ * what is above it were the kernel's to judge when the file was opened. Returns how many. */
+static size_t way_down(const struct owners *o, const struct evs_dir *through, struct slice id,
+                       struct evs_owner way[WAY_MAX])
+{
+    size_t n = 0;
+
+    for (struct slice name = id;; name = above(name)) {
+        if (through->kind == EVS_DIR_ENTITY && name.n <= through->n)
+            return n;
+        const struct owner_row *row = find(o, EVS_DIR_ENTITY, name);
+        if (row && n < WAY_MAX)
+            way[n++] = row->own;
+        if (!name.p)
+            break;
+    }
+    /* types/ may be more open than the root, whose owner is that of entities without one. */
+    const struct owner_row *root = nearest(o, EVS_DIR_ENTITY, id);
+    if (n == 0 && root && through->kind == EVS_DIR_TYPE &&
+        root !=
+            nearest(o, EVS_DIR_TYPE, (struct slice){through->n ? through->name : NULL, through->n}))
+        way[n++] = root->own;
+    return n;
+}
+
 bool owners_may_append(struct owners *o, const struct evs_dir *through, struct slice id,
                        const struct evs_cred *cred)
 {
-    struct evs_owner own = {0};
-    bool same;
+    struct evs_owner way[WAY_MAX];
 
     if (LIKELY(atomic_load_explicit(&o->below, memory_order_relaxed) == 0) || cred->uid == 0)
         return true;
     (void)pthread_rwlock_rdlock(&o->lock);
-    const struct owner_row *row = nearest(o, EVS_DIR_ENTITY, id);
-    same =
-        row == nearest(o, through->kind,
-                       through->n ? (struct slice){through->name, through->n} : (struct slice){0});
-    if (row)
-        own = row->own;
+    size_t n = way_down(o, through, id, way);
     (void)pthread_rwlock_unlock(&o->lock);
-    if (same || !row)
-        return true;
-    mode_t want = cred->uid == own.uid ? 0200 : in_group(cred, own.gid) ? 0020 : 0002;
-    return own.mode & want;
+    /* Write where the event lies, and get there: as the path of the entity's own file would ask for. */
+    for (size_t i = 0; i < n; i++) {
+        mode_t want = i == 0 ? 03 : 01;
+        if ((rights(&way[i], cred) & want) != want)
+            return false;
+    }
+    return true;
 }

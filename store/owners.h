@@ -13,6 +13,7 @@ struct owners {
     struct owner_row *rows; /* sorted by kind, then name */
     size_t n, cap;
     _Atomic size_t below; /* rows that are not the root's: 0 is the common case */
+    _Atomic uint64_t gen; /* changes so far */
 };
 
 int owners_init(struct owners *o, struct evs_error *err);
@@ -36,8 +37,15 @@ mode_t owners_border_mask(struct owners *o, const struct evs_dir *d, const struc
  * n - 1, always terminated. */
 size_t owners_borders(struct owners *o, const struct index *ix, char *buf, size_t n);
 
-/* May cred append to entity `id` through a file of directory `through` (0: the root of the tree), which the
- * kernel has let it open? */
+/* What owners_may_append() answers holds as long as this is the same. Load it before asking. */
+static inline uint64_t owners_gen(const struct owners *o)
+{
+    return atomic_load_explicit(&o->gen, memory_order_acquire);
+}
+
+/* May cred append to entity `id`, which lies at or below directory `through` (or anywhere: the root, a type),
+ * through a file of that directory, which the kernel has let it open? It must be able to write in id's own
+ * directory, and to search that and every other on the way down to it, as for a file there. */
 bool owners_may_append(struct owners *o, const struct evs_dir *through, struct slice id,
                        const struct evs_cred *cred);
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* store_owners: the owners of directories as evstore.h shows them.
- * meta.db and memory change in one order, under owner_lock. */
+ * (1) meta.db and memory change in one order, under owner_lock.
+ * (2) Memory changes under the commit lock, which ingest.c, (4), stands on. */
 #include "store_owners.h"
 #include "io.h"
 #include "limits.h"
@@ -101,6 +102,17 @@ static int check_dir(const struct evs_dir *d, struct evs_error *err)
                : MIN(0, evs_encode_entity(d->name, d->n, path, sizeof path, err));
 }
 
+static int change(struct evs_store *st, const struct evs_dir *d, const struct evs_owner *o,
+                  struct evs_error *err)
+{
+    int r;
+
+    ingest_lock(st);
+    r = owners_set(&st->owners, d, o, err);
+    ingest_unlock(st);
+    return r;
+}
+
 static int set_owner(struct evs_store *st, const struct evs_dir *d, const struct evs_owner *o,
                      struct evs_error *err)
 {
@@ -112,7 +124,7 @@ static int set_owner(struct evs_store *st, const struct evs_dir *d, const struct
         ingest_unlock(st);
     }
     if (r == 0 && (r = meta_set_owner(st->meta, d, o, err)) == 0)
-        r = owners_set(&st->owners, d, o, err);
+        r = change(st, d, o, err);
     return r;
 }
 
@@ -149,6 +161,19 @@ static void unmark_owned(struct evs_store *st, entity_id e)
     }
 }
 
+/* Take d's owner out of memory: from then on events may come there by the rights of what is above. */
+static NEEDS_COMMIT int take_owner(struct evs_store *st, const struct evs_dir *d, entity_id e,
+                                   struct evs_owner *ret, struct evs_error *err)
+{
+    if ((e && atomic_load_explicit(&index_set(st->ix, e)->n, memory_order_acquire)) ||
+        owners_any_below(&st->owners, d))
+        return evs_fail(err, EVS_NOT_EMPTY, EVS_NOWHERE);
+    if (d->n == 0 || !owners_get(&st->owners, d, ret))
+        return evs_fail(err, EVS_NO_SUCH, EVS_NOWHERE);
+    (void)owners_clear(&st->owners, d);
+    return 0;
+}
+
 static int clear_owner(struct evs_store *st, const struct evs_dir *d, struct evs_error *err)
 {
     struct slice id = {d->name, d->n};
@@ -158,14 +183,15 @@ static int clear_owner(struct evs_store *st, const struct evs_dir *d, struct evs
                       : 0;
     int r;
 
-    if ((e && atomic_load_explicit(&index_set(st->ix, e)->n, memory_order_acquire)) ||
-        owners_any_below(&st->owners, d))
-        return evs_fail(err, EVS_NOT_EMPTY, EVS_NOWHERE);
-    if (d->n == 0 || !owners_get(&st->owners, d, &own))
-        return evs_fail(err, EVS_NO_SUCH, EVS_NOWHERE);
-    if ((r = meta_clear_owner(st->meta, d, err)) < 0)
+    ingest_lock(st);
+    r = take_owner(st, d, e, &own, err);
+    ingest_unlock(st);
+    if (r < 0)
         return r;
-    (void)owners_clear(&st->owners, d);
+    if ((r = meta_clear_owner(st->meta, d, err)) < 0) {
+        (void)change(st, d, &own, NULL); /* its room is still there */
+        return r;
+    }
     if (e)
         unmark_owned(st, e);
     return 0;

@@ -288,17 +288,37 @@ static void above_a_border_each_event_is_judged(void)
     CHECK(!may(entity(""), "acme/1", 7, 7));
     CHECK(may(root, "acmes", 7, 7));
     CHECK(may(root, "other", 7, 7));
-    CHECK(may(root, "acme/open/1", 7, 7));
-    CHECK(may(entity("acme"), "acme/1", 7, 7)); /* the kernel let it open the file there */
+    CHECK(!may(root, "acme/open/1", 7, 7)); /* who can't get there by its path can't by another */
+    CHECK(may(root, "acme/open/1", 7, 6));
+    CHECK(may(entity("acme"), "acme/open/1", 7, 7)); /* the kernel has let it into acme */
+    CHECK(may(entity("acme"), "acme/1", 7, 7));      /* the kernel let it open the file there */
     CHECK(may(entity("acme/1"), "acme/1/2", 7, 7));
     own(entity("acme/1/in"), 8, 8, 0700);
     CHECK(!may(entity("acme/1"), "acme/1/in", 5, 6));
     CHECK(may(entity("acme/1"), "acme/1/in/x", 8, 1));
+    own(entity("acme"), 5, 6, 0711); /* a way in for those who know a name */
+    CHECK(!may(root, "acme/1", 7, 7));
+    CHECK(may(root, "acme/open/1", 7, 7));
+    own(entity("acme/open"), 5, 6, 0666); /* a directory that can't be searched */
+    CHECK(!may(root, "acme/open", 7, 7));
     own(entity("acme"), 5, 6, 0570); /* an owner who may not write is not saved by his group */
     CHECK(!may(root, "acme/1", 5, 6));
     own(entity("acme"), 5, 6, 0707); /* nor a group by the others */
     CHECK(!may(root, "acme/1", 7, 6));
     CHECK(may(root, "acme/1", 7, 7));
+    stop();
+}
+
+/* Where types are more open than the entities that have no owner of their own. */
+static void a_type_opens_no_other_directory(void)
+{
+    start(1, 0711);
+    CHECK(may(type("t"), "a", 7, 7)); /* nothing has an owner: the kernel's word counts */
+    own(type("t"), 1, 0, 0777);
+    CHECK(!may(type("t"), "a", 7, 7));
+    CHECK(may(type("t"), "a", 1, 7));
+    own(entity(""), 1, 0, 0777);
+    CHECK(may(type("t"), "a", 7, 7));
     stop();
 }
 
@@ -392,6 +412,7 @@ int main(void)
     RUN(a_type_shows_what_is_below_borders);
     RUN(without_borders_the_kernels_word_counts);
     RUN(above_a_border_each_event_is_judged);
+    RUN(a_type_opens_no_other_directory);
     RUN(groups_are_asked_for_only_at_a_border);
     RUN(readers_see_whole_rows);
     CHECK_DONE();
