@@ -121,7 +121,7 @@ cleanup() {
         failed=1
     fi
     unmount_lazily || true # a mount whose daemon is dead
-    if grep -qE 'ERROR: (Address|Leak|Thread)Sanitizer|runtime error:' "$LOG"; then
+    if grep -qE '(ERROR|WARNING): (Address|Leak|Thread)Sanitizer|runtime error:' "$LOG"; then
         echo 'a sanitizer complains' >&2
         failed=1
     fi
