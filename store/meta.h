@@ -27,6 +27,9 @@ int meta_set_owner(struct meta *m, const struct evs_dir *d, const struct evs_own
 int meta_clear_owner(struct meta *m, const struct evs_dir *d, struct evs_error *err);
 int meta_each_owner(struct meta *m, meta_owner_fn *fn, void *arg, struct evs_error *err);
 
+/* Are all rows there, and right? DAMAGED if not. What is read is to be believed only after this. */
+int meta_check(struct meta *m, struct evs_error *err);
+
 /* Check every row and SQLite's own integrity_check; the number of findings. */
 int meta_verify(struct meta *m, evs_report_fn *report, void *arg, struct evs_error *err);
 

@@ -144,7 +144,7 @@ static int open_parts(struct evs_store *st, const char *dir, struct evs_error *e
         (!memory && (r = open_directory(st, dir, err)) < 0))
         return r;
     if ((r = meta_open(memory ? NULL : dir, st->options.read_only, &st->meta, err)) < 0 ||
-        (r = load_key(st, err)) < 0 ||
+        (r = meta_check(st->meta, err)) < 0 || (r = load_key(st, err)) < 0 ||
         (r = reject_open(st->dirfd, st->options.read_only, &st->rejects, err)) < 0)
         return r;
     const struct log_options lo = {.segment_bytes = st->options.segment_bytes,

@@ -286,6 +286,9 @@ static void reader_changes_nothing(void)
     pid_t pid = fork();
     if (pid == 0) {
         struct meta *m = opened(dir, false);
+        sqlite3 *db; /* somebody who reads: while he does, the WAL stays */
+        CHECK_EQ(sqlite3_open(file, &db), SQLITE_OK);
+        CHECK_EQ(sqlite3_exec(db, "BEGIN; SELECT * FROM settings", NULL, NULL, NULL), SQLITE_OK);
         (void)meta_set_int(m, "key", 12, NULL);
         (void)set(m, EVS_DIR_ENTITY, "a", 7, 0700, NULL);
         _exit(check_failed ? 1 : 0);
@@ -315,7 +318,7 @@ static void refuses_other_files(void)
     sql("CREATE TABLE t(a)");
     CHECK_FAIL(meta_open(dir, false, &m, &err), err, BAD_FORMAT);
     sql("PRAGMA application_id=1163282003"); /* ours, of a version to come */
-    sql("PRAGMA user_version=2");
+    sql("PRAGMA user_version=3");
     CHECK_FAIL(meta_open(dir, false, &m, &err), err, BAD_FORMAT);
     CHECK_FAIL(meta_open(dir, true, &m, &err), err, BAD_FORMAT);
     FILE *f = fopen(file, "w");
@@ -335,7 +338,7 @@ static void made_as_described(void)
     fresh();
     meta_close(opened(dir, false));
     CHECK_EQ(sql_int("PRAGMA application_id"), 0x45564653);
-    CHECK_EQ(sql_int("PRAGMA user_version"), 1);
+    CHECK_EQ(sql_int("PRAGMA user_version"), 2);
     sqlite3 *db;
     CHECK_EQ(sqlite3_open(file, &db), SQLITE_OK);
     CHECK(sqlite3_exec(db, "INSERT INTO settings VALUES('a', 'text', 1)", NULL, NULL, NULL) ==
@@ -367,18 +370,100 @@ static void finds_damage(void)
         CHECK_EQ(meta_set_int(m, "key", 4, &err), 0);
         meta_close(m);
         sql(changes[i]);
-        sql("UPDATE settings SET value = 5");
+        sql("UPDATE settings SET value = 5 WHERE name = 'key'");
         m = opened(dir, false);
         CHECK_FAIL(meta_each_owner(m, see, &s, &err), err, DAMAGED);
         CHECK(strstr(err.detail, "owners"));
         CHECK_FAIL(meta_get_int(m, "key", &v, &err), err, DAMAGED);
         CHECK_EQ(v, 0);
         CHECK_EQ(verify(m), 2);
-        CHECK_EQ(meta_set_int(m, "key", 4, &err), 0); /* mends it */
-        CHECK_EQ(verify(m), 1);
+        CHECK_FAIL(meta_check(m, &err), err, DAMAGED);
+        CHECK_FAIL(meta_set_int(m, "key", 4, &err), err, DAMAGED);
         meta_close(m);
         gone();
     }
+}
+
+/* A page that shows fewer rows than it had would open what they close. */
+static void misses_rows(void)
+{
+    static const char *const changes[] = {
+        "DELETE FROM owners WHERE name = x'61'",
+        "DELETE FROM owners",
+        "DELETE FROM settings WHERE name = 'key'",
+        "DELETE FROM settings WHERE name = 'rows_sum'",
+        "DELETE FROM settings",
+    };
+    struct evs_error err = {0};
+
+    for (size_t i = 0; i < ARRAY_LEN(changes); i++) {
+        const struct evs_dir d = {EVS_DIR_ENTITY, "b", 1};
+        fresh();
+        struct meta *m = opened(dir, false);
+        CHECK_EQ(set(m, EVS_DIR_ENTITY, "a", 7, 0700, &err), 0);
+        CHECK_EQ(set(m, EVS_DIR_ENTITY, "b", 7, 0700, &err), 0);
+        CHECK_EQ(set(m, EVS_DIR_ENTITY, "a", 8, 0700, &err), 0);
+        CHECK_EQ(meta_clear_owner(m, &d, &err), 0);
+        CHECK_FAIL(meta_clear_owner(m, &d, &err), err, NO_SUCH);
+        CHECK_EQ(meta_set_int(m, "key", 4, &err), 0);
+        CHECK_EQ(meta_set_int(m, "key", 5, &err), 0);
+        CHECK_EQ(meta_check(m, &err), 0);
+        CHECK_EQ(verify(m), 0);
+        meta_close(m);
+        sql(changes[i]);
+        for (int read_only = 0; read_only < 2; read_only++) {
+            m = opened(dir, read_only);
+            CHECK_FAIL(meta_check(m, &err), err, DAMAGED);
+            CHECK_EQ(verify(m), 1);
+            meta_close(m);
+        }
+        gone();
+    }
+}
+
+/* The WAL is emptied by each change: damage in it could undo one. */
+static void stands_in_the_file(void)
+{
+    struct evs_error err = {0};
+    struct stat st;
+    char wal[128];
+
+    fresh();
+    struct meta *m = opened(dir, false);
+    CHECK_EQ(set(m, EVS_DIR_ENTITY, "a", 7, 0700, &err), 0);
+    (void)snprintf(wal, sizeof wal, "%s-wal", file);
+    CHECK(stat(wal, &st) < 0 || st.st_size == 0);
+    CHECK_EQ(unlink(file), 0);
+    CHECK_FAIL(set(m, EVS_DIR_ENTITY, "a", 7, 0755, &err), err, DAMAGED);
+    CHECK(strstr(err.detail, "meta.db was removed"));
+    meta_close(m);
+    gone();
+}
+
+static void takes_over_version_1(void)
+{
+    struct evs_error err = {0};
+
+    fresh();
+    struct meta *m = opened(dir, false);
+    CHECK_EQ(set(m, EVS_DIR_ENTITY, "a", 7, 0700, &err), 0);
+    meta_close(m);
+    sql("DELETE FROM settings WHERE name = 'rows_sum'; PRAGMA user_version=1");
+    m = opened(dir, true);
+    CHECK_EQ(meta_check(m, &err), 0);
+    meta_close(m);
+    for (int i = 0; i < 2; i++) {
+        m = opened(dir, false);
+        CHECK_EQ(meta_check(m, &err), 0);
+        CHECK_EQ(verify(m), 0);
+        meta_close(m);
+        CHECK_EQ(sql_int("PRAGMA user_version"), 2);
+    }
+    sql("DELETE FROM owners");
+    m = opened(dir, false);
+    CHECK_FAIL(meta_check(m, &err), err, DAMAGED);
+    meta_close(m);
+    gone();
 }
 
 static void finds_damaged_pages(void)
@@ -440,8 +525,12 @@ static void survives_a_failed_write(void)
     low = (struct rlimit){64 << 10, old.rlim_max};
     (void)signal(SIGXFSZ, SIG_IGN);
     CHECK_EQ(setrlimit(RLIMIT_FSIZE, &low), 0);
-    for (i = 0; i < 100 && r == 0; i++) {
-        r = meta_set_int(m, "key", i, &err);
+    for (i = 0; i < 1000 && r == 0; i++) {
+        char name[512];
+        (void)snprintf(name, sizeof name, "%0400" PRId64, i); /* so that meta.db grows */
+        r = set(m, EVS_DIR_ENTITY, name, 7, 0700, &err);
+        if (r == 0)
+            r = meta_set_int(m, "key", i, &err);
         if (r == 0)
             last = i;
     }
@@ -494,6 +583,9 @@ int main(void)
     RUN(refuses_other_files);
     RUN(made_as_described);
     RUN(finds_damage);
+    RUN(misses_rows);
+    RUN(stands_in_the_file);
+    RUN(takes_over_version_1);
     RUN(finds_damaged_pages);
     RUN(says_busy);
     RUN(survives_a_failed_write);
