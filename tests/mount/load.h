@@ -10,6 +10,9 @@
 #include <sys/types.h>
 
 #define CLIENTS 16
+/* What the daemon has for a name, or for attributes, that the kernel knows, with the slots of hash tables:
+ * it ends when the kernel forgets them, which it does when memory gets short. */
+#define NAME_BYTES 224u
 
 /* What is timed: one row of load.c's table each. */
 enum op {

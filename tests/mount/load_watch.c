@@ -10,10 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* What the daemon has for a name, or for attributes, that the kernel knows: it ends when the kernel forgets
- * them, which it does when memory gets short. With the slots of two hash tables. */
-#define NAME_BYTES 160
-
 static size_t slurp(const char *path, char *buf, size_t cap)
 {
     FILE *f = fopen(path, "re");
