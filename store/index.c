@@ -64,7 +64,8 @@ int index_new(struct index **ret, struct evs_error *err)
         (r = region_init(&ix->a.chunks, 64 * GIB, err)) < 0 ||
         (r = region_init(&ix->types, (LIMIT_TYPES + 1) * sizeof(uint32_t), err)) < 0 ||
         (r = table_init(&ix->names, 8 * GIB, err)) < 0 ||
-        (r = table_init(&ix->ids, 32 * GIB, err)) < 0) {
+        (r = table_init(&ix->ids, 32 * GIB, err)) < 0 || (r = stage_init(&ix->staged, err)) < 0 ||
+        (r = stage_init(&ix->staged_ids, err)) < 0) {
         index_free(ix);
         return r;
     }
@@ -85,28 +86,21 @@ void index_free(struct index *ix)
     region_done(&ix->types);
     table_done(&ix->names);
     table_done(&ix->ids);
+    stage_done(&ix->staged);
+    stage_done(&ix->staged_ids);
     free(ix);
 }
 
 /* ---- names ---- */
 
-static struct slice name_at(const struct index *ix, uint32_t at)
-{
-    const char *p = ix->a.names.base + (size_t)at * 4;
-    uint16_t n;
-
-    memcpy(&n, p, sizeof n);
-    return (struct slice){p + sizeof n, n};
-}
-
 struct slice index_component(const struct index *ix, entity_id e)
 {
-    return name_at(ix, index_set(ix, e)->name);
+    return arena_name(&ix->a, index_set(ix, e)->name);
 }
 
 struct slice index_type_name(const struct index *ix, type_id t)
 {
-    return name_at(ix, index_type_set(ix, t)->name);
+    return arena_name(&ix->a, index_type_set(ix, t)->name);
 }
 
 int index_entity_name(const struct index *ix, entity_id e, char *buf, size_t cap)
@@ -127,8 +121,7 @@ int index_entity_name(const struct index *ix, entity_id e, char *buf, size_t cap
     return (int)(end - at);
 }
 
-/* id's last component; *ret_rest is what stands before its '/' (p NULL: nothing). */
-static struct slice last_component(struct slice id, struct slice *ret_rest)
+struct slice index_last_component(struct slice id, struct slice *ret_rest)
 {
     const char *slash = memrchr(id.p, '/', id.n);
 
@@ -140,14 +133,14 @@ static struct slice last_component(struct slice id, struct slice *ret_rest)
     return (struct slice){slash + 1, id.n - ret_rest->n - 1};
 }
 
-static bool entity_is(const struct index *ix, entity_id e, struct slice id)
+bool index_entity_is(const struct index *ix, entity_id e, struct slice id)
 {
     const struct set *s = index_set(ix, e);
 
     if (LOAD(s->flags) & (SET_IS_TYPE | SET_IS_PAIR | SET_IS_OWN))
         return false;
     for (;;) {
-        struct slice rest, comp = last_component(id, &rest);
+        struct slice rest, comp = index_last_component(id, &rest);
         if (e == 1 || !slice_eq(index_component(ix, e), comp))
             return false;
         e = index_set(ix, e)->parent;
@@ -162,7 +155,7 @@ entity_id index_find_entity(const struct index *ix, struct slice id, uint64_t ha
     struct table_probe p;
 
     for (uint32_t v = table_first(&p, &ix->names, hash); v; v = table_next(&p))
-        if (entity_is(ix, v, id))
+        if (index_entity_is(ix, v, id))
             return v;
     return 0;
 }
@@ -187,7 +180,7 @@ type_id index_find_type(const struct index *ix, struct slice type, uint64_t hash
 
     for (uint32_t v = table_first(&p, &ix->names, hash); v; v = table_next(&p)) {
         const struct set *s = index_set(ix, v);
-        if ((LOAD(s->flags) & SET_IS_TYPE) && slice_eq(name_at(ix, s->name), type))
+        if ((LOAD(s->flags) & SET_IS_TYPE) && slice_eq(arena_name(&ix->a, s->name), type))
             return s->decided;
     }
     return 0;
@@ -225,7 +218,7 @@ entity_id index_find_nearest(const struct index *ix, struct slice id)
         entity_id e = index_find_entity(ix, id, index_entity_hash(id));
         if (e)
             return e;
-        (void)last_component(id, &id);
+        (void)index_last_component(id, &id);
     }
     return 1;
 }
@@ -239,76 +232,10 @@ bool index_has_room(const struct index *ix, uint64_t n)
            a->chunks.used + n * (LIMIT_COMPONENTS + 4) * 256 <= a->chunks.reserved &&
            a->names.used + n * (LIMIT_ENTITY_BYTES + LIMIT_TYPE_BYTES + 8 * LIMIT_COMPONENTS) <=
                a->names.reserved &&
+           ix->staged.n + n * (LIMIT_COMPONENTS + 1) <=
+               ix->staged.entries.reserved / sizeof(struct stage_entry) &&
+           ix->staged_ids.n + n <= ix->staged_ids.entries.reserved / sizeof(struct stage_entry) &&
            table_has_room(&ix->names, n * SETS_AN_EVENT) && table_has_room(&ix->ids, n);
-}
-
-static uint32_t intern_name(struct index *ix, struct slice s)
-{
-    uint32_t at = (uint32_t)(ix->a.names.used / 4);
-    char *p = ix->a.names.base + ix->a.names.used;
-    uint16_t n = (uint16_t)s.n;
-
-    memcpy(p, &n, sizeof n);
-    memcpy(p + sizeof n, s.p, s.n);
-    ix->a.names.used += (sizeof n + s.n + 3) & ~(size_t)3;
-    return at;
-}
-
-static uint32_t new_set(struct index *ix)
-{
-    size_t used = ix->a.sets.used;
-
-    __atomic_store_n(&ix->a.sets.used, used + sizeof(struct set), __ATOMIC_RELEASE);
-    return (uint32_t)(used / sizeof(struct set));
-}
-
-static void add_child(struct index *ix, entity_id parent, entity_id child)
-{
-    struct set *p = index_set(ix, parent), *c = index_set(ix, child);
-    uint32_t newest = LOAD(p->child);
-
-    c->parent = parent;
-    STORE(c->next, newest ? LOAD(index_set(ix, newest)->next) : child);
-    if (newest)
-        STORE_REL(index_set(ix, newest)->next, child);
-    STORE_REL(p->child, child); /* pairs with evs_next_child() */
-}
-
-entity_id index_intern_entity(struct index *ix, struct slice id, uint64_t hash)
-{
-    entity_id e = index_find_entity(ix, id, hash);
-    struct slice rest, comp;
-
-    if (LIKELY(e))
-        return e;
-    comp = last_component(id, &rest);
-    entity_id parent = rest.p ? index_intern_entity(ix, rest, index_entity_hash(rest)) : 1;
-    e = new_set(ix);
-    index_set(ix, e)->name = intern_name(ix, comp);
-    add_child(ix, parent, e);
-    table_insert(&ix->names, hash, e);
-    return e;
-}
-
-type_id index_intern_type(struct index *ix, struct slice type, uint64_t hash)
-{
-    type_id t = index_find_type(ix, type, hash);
-
-    if (LIKELY(t))
-        return t;
-    t = LOAD(ix->n_types) + 1;
-    if (t > LIMIT_TYPES)
-        return 0;
-    uint32_t v = new_set(ix);
-    struct set *s = index_set(ix, v);
-    s->name = intern_name(ix, type);
-    s->decided = t;
-    STORE(s->flags, SET_IS_TYPE);
-    ((uint32_t *)(void *)ix->types.base)[t] = v;
-    ix->types.used = (t + 1) * sizeof(uint32_t);
-    STORE_REL(ix->n_types, t);
-    table_insert(&ix->names, hash, v);
-    return t;
 }
 
 /* ---- applying an event ---- */
@@ -318,7 +245,7 @@ static NEEDS_COMMIT struct set *split_own(struct index *ix, entity_id e, uint32_
                                           uint64_t own_bytes)
 {
     struct set *s = index_set(ix, e);
-    uint32_t v = new_set(ix);
+    uint32_t v = arena_new_set(&ix->a);
     struct set *o = index_set(ix, v);
 
     o->parent = e;
@@ -349,7 +276,7 @@ static NEEDS_COMMIT void add_pair(struct index *ix, entity_id e, type_id t, uint
     uint32_t v = index_find_pair(ix, e, t);
 
     if (!v) {
-        v = new_set(ix);
+        v = arena_new_set(&ix->a);
         struct set *p = index_set(ix, v);
         p->parent = e;
         p->name = t;

@@ -5,6 +5,7 @@
 #define STORE_INDEX_H
 
 #include "postings.h"
+#include "stage.h"
 
 typedef uint32_t entity_id; /* a set; 1 is the root, entities/ */
 typedef uint32_t type_id;   /* 1, 2, … in order of first appearance */
@@ -17,6 +18,8 @@ struct index {
     struct table ids;                     /* writers' ids: seq */
     struct region types;                  /* uint32_t a type: its set */
     _Atomic uint32_t n_types, n_entities; /* n_entities: with own events */
+    struct stage staged, staged_ids;      /* of the commit in progress: names; writers' ids */
+    uint32_t staged_types;
     _Atomic uint32_t marked;    /* sets that have marks, and the two below: 0 is the cheap case */
     _Atomic uint8_t all_marks;  /* of the root: EVS_MARK_BELOW */
     _Atomic uint8_t type_marks; /* of types/: EVS_MARK_CHILDREN */
@@ -41,8 +44,29 @@ entity_id index_find_nearest(const struct index *ix, struct slice id);
 
 /* Room for n more events (each: an entity with every component new, a type, an id)? */
 bool index_has_room(const struct index *ix, uint64_t n);
+
+/* What a commit in progress would add. It has its numbers, but only this commit finds it, by staging it again
+ * or index_find_staged(); index_keep() shows it to everybody, index_drop() takes back what came since the mark.
+ * A type: 0 where there are as many as there may be. */
+entity_id index_stage_entity(struct index *ix, struct slice id, uint64_t hash) NEEDS_COMMIT;
+type_id index_stage_type(struct index *ix, struct slice type, uint64_t hash) NEEDS_COMMIT;
+void index_stage_id(struct index *ix, uint64_t hash, uint32_t seq) NEEDS_COMMIT;
+entity_id index_find_staged(const struct index *ix, struct slice id, uint64_t hash) NEEDS_COMMIT;
+struct stage_mark {
+    size_t names_used, sets_used;
+    uint32_t names, ids, types;
+};
+struct stage_mark index_stage_mark(const struct index *ix) NEEDS_COMMIT;
+void index_drop(struct index *ix, const struct stage_mark *to) NEEDS_COMMIT;
+void index_keep(struct index *ix) NEEDS_COMMIT;
+
+/* Stage and keep. */
 entity_id index_intern_entity(struct index *ix, struct slice id, uint64_t hash) NEEDS_COMMIT;
 type_id index_intern_type(struct index *ix, struct slice type, uint64_t hash) NEEDS_COMMIT;
+
+/* Is e the entity with this id? id's last component; *ret_rest is what stands before its '/' (p NULL: nothing). */
+bool index_entity_is(const struct index *ix, entity_id e, struct slice id);
+struct slice index_last_component(struct slice id, struct slice *ret_rest);
 
 /* Names back. Length; -ERANGE. A type's slice lives as long as the index. */
 struct slice index_component(const struct index *ix, entity_id e);

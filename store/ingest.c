@@ -3,14 +3,14 @@
  * (1) What needs no order is done before the lock: names, places, permissions, repeats among what is stored.
  * (2) Under the lock an event is decided from the store, the batch and one reading of the clock: seq, version,
  *     id, recorded. Nothing else decides, so that the order could come from elsewhere.
- * (3) decided of an entity and the table of ids run ahead of the log; a failed write takes both back. Where the
- *     table was growing ids stay in it, which is harmless: an id is found only if the line says so too
- *     (repeat.c). Without it whoever tries a transaction again and again would fill the memory.
+ * (3) What a batch adds to names and writers' ids is staged until its lines are written: what is refused, or
+ *     can't be written, leaves nothing, and whoever tries again and again fills no memory. Only decided of an
+ *     entity runs ahead of the log, and is counted back.
  * (4) Rights are judged before the lock, and hold only while owners are as they were then. Owners change under
  *     the lock, so who finds another generation under it judges again: no event follows the reply to a chmod
  *     or chown that forbids it. Not under the lock, since a process's groups are asked for in /proc.
- * (5) Order: log_append, index_apply, log_publish, index_report. A reader that sees a seq finds it in every
- *     set. */
+ * (5) Order: log_append, index_keep, index_apply, log_publish, index_report. A reader that sees a seq finds it
+ *     in every set. */
 #include "ingest.h"
 #include "limits.h"
 #include "name.h"
@@ -236,21 +236,16 @@ static uint32_t judge_again(struct evs_store *st, struct batch *b, uint32_t n,
 
 /* ---- under the lock ---- */
 
-/* The version that an event of a yet unknown entity must expect. */
+/* An event whose entity or type the store did not have when it was prepared. */
 static NEEDS_COMMIT int decide_new(struct evs_store *st, struct prepared *p, struct evs_error *err)
 {
     struct event *ev = &p->ev;
 
-    if (!p->entity) /* another writer may have made it since */
-        p->entity = index_find_entity(st->ix, ev->entity, p->entity_hash);
-    if (!p->entity) {
-        if (ev->expected != EVENT_ANY_VERSION && ev->expected != 0)
-            return evs_fail_at(err, EVS_STALE, ev->pos, "the entity is new");
-        p->entity = index_intern_entity(st->ix, ev->entity, p->entity_hash);
-    }
+    if (!p->entity)
+        p->entity = index_stage_entity(st->ix, ev->entity, p->entity_hash);
     if (ev->id.p)
         p->id_hash = index_id_hash(p->entity, ev->id);
-    if (!p->type && !(p->type = index_intern_type(st->ix, ev->type, p->type_hash)))
+    if (!p->type && !(p->type = index_stage_type(st->ix, ev->type, p->type_hash)))
         return evs_fail_at(err, EVS_TOO_MANY, ev->pos, "types");
     return 0;
 }
@@ -278,51 +273,57 @@ static bool is_in_table(const struct prepared *p)
     return p->ev.id.p && line_id_seq(p->ev.id) != p->seq;
 }
 
+static NEEDS_COMMIT int decide_one(struct evs_store *st, struct batch *b, struct prepared *p,
+                                   evs_seq end, struct evs_error *err)
+{
+    int same;
+
+    p->seq = 0;
+    if (UNLIKELY(!p->entity || !p->type) && decide_new(st, p, err) < 0)
+        return -1;
+    if (p->ev.id.p && (same = decide_repeat(st, b, p, end, err)) != 0)
+        return same < 0 ? -1 : 0;
+    struct set *s = index_set(st->ix, p->entity);
+    if (p->ev.expected != EVENT_ANY_VERSION && p->ev.expected != s->decided) {
+        (void)evs_fail_at(err, EVS_STALE, p->ev.pos, "it is %u", s->decided);
+        return -1;
+    }
+    p->version = ++s->decided;
+    p->seq = end + b->n_stored + 1;
+    b->order[b->n_stored++] = (uint32_t)(p - b->p);
+    if (is_in_table(p))
+        index_stage_id(st->ix, p->id_hash, (uint32_t)p->seq);
+    return 0;
+}
+
 /* Decide the first n events, as far as they go; returns how many, with b->n_stored of them to be stored. */
 static NEEDS_COMMIT uint32_t decide(struct evs_store *st, struct batch *b, uint32_t n,
                                     struct evs_error *err)
 {
-    evs_seq end = log_end(st->lg), seq = end;
+    evs_seq end = log_end(st->lg);
 
     b->n_stored = 0;
-    b->ids_gen = table_gen(&st->ix->ids);
     for (uint32_t i = 0; i < n; i++) {
         struct prepared *p = &b->p[i];
-        int same;
-        p->seq = 0;
-        if (UNLIKELY(!p->entity || !p->type) && decide_new(st, p, err) < 0)
-            return i;
-        if (p->ev.id.p) {
-            if ((same = decide_repeat(st, b, p, end, err)) < 0)
-                return i;
-            if (same)
-                continue;
-        }
-        struct set *s = index_set(st->ix, p->entity);
-        if (p->ev.expected != EVENT_ANY_VERSION && p->ev.expected != s->decided) {
-            (void)evs_fail_at(err, EVS_STALE, p->ev.pos, "it is %u", s->decided);
+        bool fresh = !p->entity || !p->type;
+        struct stage_mark before = {0};
+        if (UNLIKELY(fresh))
+            before = index_stage_mark(st->ix);
+        if (UNLIKELY(decide_one(st, b, p, end, err) < 0)) {
+            if (fresh)
+                index_drop(st->ix, &before);
             return i;
         }
-        p->version = ++s->decided;
-        p->seq = ++seq;
-        b->order[b->n_stored++] = i;
-        if (is_in_table(p))
-            table_insert(&st->ix->ids, p->id_hash, (uint32_t)seq);
     }
     return n;
 }
 
-static NEEDS_COMMIT void undecide(struct evs_store *st, struct batch *b)
+static NEEDS_COMMIT void undecide(struct evs_store *st, struct batch *b,
+                                  const struct stage_mark *before)
 {
-    struct table *ids = &st->ix->ids;
-    bool all = table_gen(ids) == b->ids_gen && !(b->ids_gen & TABLE_GROWING);
-
-    while (b->n_stored > 0) {
-        const struct prepared *p = &b->p[b->order[--b->n_stored]];
-        index_set(st->ix, p->entity)->decided--;
-        if (all && is_in_table(p))
-            table_take_back(ids, p->id_hash, (uint32_t)p->seq);
-    }
+    while (b->n_stored > 0)
+        index_set(st->ix, b->p[b->order[--b->n_stored]].entity)->decided--;
+    index_drop(st->ix, before);
 }
 
 static struct line as_line(const struct prepared *p)
@@ -432,9 +433,10 @@ static NEEDS_COMMIT uint32_t commit_locked(struct evs_store *st, struct batch *b
         (void)evs_fail_at(err, EVS_TOO_MANY, b->p[0].ev.pos, "events or names");
         return 0;
     }
+    const struct stage_mark before = index_stage_mark(st->ix);
     done = decide(st, b, n, err);
     if (done < n && transaction) {
-        undecide(st, b);
+        undecide(st, b, &before);
         return 0;
     }
     ap->first = (uint32_t)log_end(st->lg) + 1;
@@ -442,9 +444,10 @@ static NEEDS_COMMIT uint32_t commit_locked(struct evs_store *st, struct batch *b
     if (!b->n_stored)
         return done;
     if (write_lines(st, b, transaction, recorded, uid, err) < 0) {
-        undecide(st, b);
+        undecide(st, b, &before);
         return 0;
     }
+    index_keep(st->ix);
     ap->n = b->n_stored;
     apply(st, ap);
     log_publish(st->lg);
@@ -527,8 +530,8 @@ int ingest_restore(struct index *ix, const struct line *l, struct log_rec *rec,
     if (!index_has_room(ix, 1))
         return evs_fail_at(err, EVS_TOO_MANY, EVS_NOWHERE, "events or names");
     if (UNLIKELY(!rec->entity || !rec->type)) {
-        rec->entity = index_intern_entity(ix, entity, index_entity_hash(entity));
-        rec->type = index_intern_type(ix, type, index_type_hash(type));
+        rec->entity = index_stage_entity(ix, entity, index_entity_hash(entity));
+        rec->type = index_stage_type(ix, type, index_type_hash(type));
         if (!rec->type)
             return evs_fail_at(err, EVS_TOO_MANY, EVS_NOWHERE, "types");
     }
@@ -539,7 +542,7 @@ int ingest_restore(struct index *ix, const struct line *l, struct log_rec *rec,
                            s->decided + 1);
     s->decided++;
     if (line_id_seq(id) != l->seq)
-        table_insert(&ix->ids, index_id_hash(rec->entity, id), (uint32_t)l->seq);
+        index_stage_id(ix, index_id_hash(rec->entity, id), (uint32_t)l->seq);
     return 0;
 }
 

@@ -63,7 +63,6 @@ struct batch {
     uint32_t n, cap;
     uint32_t n_stored; /* decided, no repeats: p[order[i]] has the seq log_end() + 1 + i */
     uint32_t *order;
-    uint32_t ids_gen; /* table_gen() of the ids before decide put any into it */
     struct evs_dir
         through; /* of the file that was written; borrowed from the target of ingest_prepare() */
     uint64_t owners_gen; /* owners_gen() before rights were judged */
@@ -92,8 +91,8 @@ uint32_t ingest_commit(struct evs_store *st, struct batch *b, uint32_t n, bool t
                        const struct evs_cred *cred, struct evs_error *err);
 
 /* A stored line (recovery, import --exact) takes its place: its names get their numbers in rec (unless they
- * are there: found already), its version must be its entity's next, a writer's id is remembered. The caller
- * applies it then (index_apply()), or takes it back. */
+ * are there: found already), its version must be its entity's next. Names and a writer's id are staged: the
+ * caller calls index_keep() and applies it then (index_apply()), or takes it back and drops them. */
 int ingest_restore(struct index *ix, const struct line *l, struct log_rec *rec,
                    struct evs_error *err) NEEDS_COMMIT;
 void ingest_unrestore(struct index *ix, const struct log_rec *rec) NEEDS_COMMIT;

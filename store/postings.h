@@ -62,6 +62,24 @@ static inline struct set *arena_set(const struct arena *a, uint32_t id)
     return (struct set *)(void *)a->sets.base + id;
 }
 
+static inline uint32_t arena_new_set(struct arena *a) NEEDS_COMMIT;
+static inline uint32_t arena_new_set(struct arena *a)
+{
+    size_t used = a->sets.used;
+
+    __atomic_store_n(&a->sets.used, used + sizeof(struct set), __ATOMIC_RELEASE);
+    return (uint32_t)(used / sizeof(struct set));
+}
+
+static inline struct slice arena_name(const struct arena *a, uint32_t at)
+{
+    const char *p = a->names.base + (size_t)at * 4;
+    uint16_t n;
+
+    memcpy(&n, p, sizeof n);
+    return (struct slice){p + sizeof n, n};
+}
+
 static inline struct chunk *arena_chunk(const struct arena *a, uint32_t at)
 {
     return (struct chunk *)(void *)(a->chunks.base + (size_t)at * 64);

@@ -65,6 +65,7 @@ static int replay_lines(void *arg, const struct log_walked *lines, size_t n)
         if ((r = log_fix_rec(rp->lg, lines[i].line.seq, &recs[i], rp->err)) < 0)
             return r;
     }
+    index_keep(rp->ix);
     const struct apply ap = {
         .lg = rp->lg, .first = (uint32_t)lines[0].line.seq, .recs = recs, .n = (uint32_t)n};
     for (uint32_t i = 0; i < ap.n; i++)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* repeat: an id is looked for in two places: where the id itself says that it is (an id of the store's own
  * carries its seq), and in the table of writers' ids. A find counts only if the line says so too: the table
- * holds 32 bits of a hash, and entries of appends that were taken back. */
+ * holds 32 bits of a hash. */
 #include "io.h"
 #include "repeat.h"
 #include "scan.h"
@@ -113,15 +113,14 @@ enum repeat repeat_find_batch(const struct index *ix, const struct batch *b,
                               const struct prepared *p, evs_seq end)
 {
     evs_seq own = line_id_seq(p->ev.id);
-    struct table_probe probe;
+    const struct stage *ids = &ix->staged_ids;
     enum repeat r;
 
     if (own > end && own - end <= b->n_stored &&
         (r = compare_prepared(&b->p[b->order[own - end - 1]], p)))
         return r;
-    for (uint32_t v = table_first(&probe, &ix->ids, p->id_hash); v; v = table_next(&probe))
-        if (v > end && v - end <= b->n_stored &&
-            (r = compare_prepared(&b->p[b->order[v - end - 1]], p)))
+    for (uint32_t i = stage_first(ids, p->id_hash); i; i = stage_next(ids, i))
+        if ((r = compare_prepared(&b->p[b->order[stage_at(ids, i)->value - end - 1]], p)))
             return r;
     return REPEAT_NEW;
 }

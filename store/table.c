@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* table: open addressing with linear probing, home = low bits of the hash, so that growing needs only the
  * slot.
- * (1) A slot is empty (value 0) or stays what it is for as long as its table lives, but for the newest ones,
- *     which table_take_back() may empty again: no other entry was ever put behind them, so no chain breaks.
+ * (1) A slot is empty (value 0), or filled once and then stays what it is for as long as its table lives.
  * (2) The table of 2^b slots stands at slot 2^b of one reserved range: a reader that still looks at an old
  *     table reads memory that is its own, at worst emptied; then gen has changed and it looks again.
  * (3) While gen says TABLE_GROWING, an entry is in the new table, or in the old one at or after `moved`.
@@ -123,24 +122,6 @@ void table_insert(struct table *t, uint64_t hash, uint32_t value)
     }
     put(t, bits, (uint64_t)value << 32 | (uint32_t)hash);
     t->n++;
-}
-
-void table_take_back(struct table *t, uint64_t hash, uint32_t value)
-{
-    uint32_t bits = bits_of(t), mask = (uint32_t)((1ull << bits) - 1), at = (uint32_t)hash & mask;
-    _Atomic uint64_t *slots = table_slots(t, bits);
-    const uint64_t slot = (uint64_t)value << 32 | (uint32_t)hash;
-    _Atomic uint64_t *newest =
-        NULL; /* the last that is the same: another may have been left there */
-    uint64_t s;
-
-    assert(!growing(t));
-    for (; (s = atomic_load_explicit(&slots[at], memory_order_relaxed)) >> 32; at = (at + 1) & mask)
-        if (s == slot)
-            newest = &slots[at];
-    assert(newest);
-    atomic_store_explicit(newest, 0, memory_order_relaxed);
-    t->n--;
 }
 
 void table_settle(struct table *t)

@@ -36,13 +36,6 @@ void table_done(struct table *t);
 /* Room for one more? False when the address space is used up. */
 bool table_has_room(const struct table *t, uint64_t more);
 void table_insert(struct table *t, uint64_t hash, uint32_t value) NEEDS_COMMIT;
-/* Take back the newest insert that is left: several go in the reverse order. Not if a slot was moved since the
- * first of them: table_gen() is what it was before it, and without TABLE_GROWING. */
-void table_take_back(struct table *t, uint64_t hash, uint32_t value) NEEDS_COMMIT;
-static inline uint32_t table_gen(const struct table *t)
-{
-    return atomic_load_explicit(&t->gen, memory_order_relaxed);
-}
 /* Copy what the old table still holds. */
 void table_settle(struct table *t) NEEDS_COMMIT;
 /* Bytes of memory in use. */

@@ -95,6 +95,7 @@ static int verify_lines(void *arg, const struct log_walked *lines, size_t n)
             v->gap = true;
         }
         if (!v->gap) {
+            index_keep(v->ix);
             const struct apply ap = {.lg = v->lg, .first = (uint32_t)l->seq, .recs = &rec, .n = 1};
             index_apply(v->ix, &ap, ap.first);
             differs = differs || (l->seq <= v->kept_to && numbers_differ(v, &rec, stored));
@@ -352,6 +353,7 @@ static int group_store(struct group *g, struct evs_store *st, const char *bytes,
 {
     const struct apply ap = {
         .lg = st->lg, .first = (uint32_t)log_end(st->lg) + 1, .recs = g->recs, .n = g->n};
+    const struct stage_mark before = index_stage_mark(st->ix);
     uint32_t n = 0;
     int r = log_reserve(st->lg, g->bytes, g->n, err);
 
@@ -366,8 +368,10 @@ static int group_store(struct group *g, struct evs_store *st, const char *bytes,
     if (r < 0) {
         while (n > 0)
             ingest_unrestore(st->ix, &g->recs[--n]);
+        index_drop(st->ix, &before);
         return r;
     }
+    index_keep(st->ix);
     for (uint32_t i = 0; i < g->n; i++)
         index_apply(st->ix, &ap, ap.first + i);
     log_publish(st->lg);

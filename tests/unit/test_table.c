@@ -42,35 +42,6 @@ static UNANALYSED void test_what_is_inserted_is_found(void)
     table_done(&t);
 }
 
-static UNANALYSED void test_the_newest_are_taken_back(void)
-{
-    struct table t;
-    struct evs_error err;
-    size_t bytes, same;
-
-    CHECK_EQ(table_init(&t, 64u << 20, &err), 0);
-    for (uint32_t v = 1; v <= 5000; v++)
-        table_insert(&t, hash_of(v), v);
-    table_settle(&t);
-    const void *block = table_block(&t, &bytes);
-    char *before = malloc(bytes);
-    memcpy(before, block, bytes);
-    const uint32_t gen = table_gen(&t),
-                   again = 700; /* one that is there already, as if it had been left */
-    for (uint32_t v = 5001; v <= 6000; v++)
-        table_insert(&t, hash_of(v), v);
-    table_insert(&t, hash_of(again), again);
-    CHECK_EQ(table_gen(&t), gen);
-    table_take_back(&t, hash_of(again), again);
-    for (uint32_t v = 6000; v > 5000; v--)
-        table_take_back(&t, hash_of(v), v);
-    CHECK_EQ(t.n, 5000);
-    block = table_block(&t, &same);
-    CHECK_MEM(block, same, before, bytes);
-    free(before);
-    table_done(&t);
-}
-
 static UNANALYSED void test_a_block_is_adopted(void)
 {
     struct table t, u;
@@ -152,7 +123,6 @@ static UNANALYSED void test_readers_miss_nothing_while_it_grows(void)
 int main(void)
 {
     RUN(test_what_is_inserted_is_found);
-    RUN(test_the_newest_are_taken_back);
     RUN(test_a_block_is_adopted);
     RUN(test_room_ends);
     RUN(test_readers_miss_nothing_while_it_grows);
