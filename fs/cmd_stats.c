@@ -156,6 +156,8 @@ static int stats_opened(const char *dir)
     print_number("id_bytes", s.id_bytes);
     (void)evs_health(st, health, sizeof health); /* the text says it all */
     printf("%-16s %s", "health", health);
+    (void)evs_borders(st, true, health, sizeof health);
+    printf("%s", health);
     return evs_close(st, &err) < 0 ? cmd_fail_store(dir, &err) : CMD_OK;
 }
 

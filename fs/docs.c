@@ -200,7 +200,11 @@ int docs_make(const struct docs_reader *r, const struct node *n, char **ret, siz
     case NODE_README:
         return copy(readme, ret, ret_n);
     case NODE_HEALTH:
+        /* Borders are no fault, but who wonders why a file is closed finds the reason here: by name who
+         * would see those directories anyway. */
         (void)evs_health(r->st, health, sizeof health);
+        text_n = strlen(health);
+        (void)evs_borders(r->st, r->sees_all, health + text_n, sizeof health - text_n);
         return copy(health, ret, ret_n);
     case NODE_STATS:
         return printed(r, print_stats, ret, ret_n);

@@ -152,9 +152,13 @@ struct evs_stats {
 };
 EVS_API void evs_stats(struct evs_store *st, struct evs_stats *ret);
 
-/* Health in words, one line a finding ("ok\n" if none), then one a border that closes files, into buf,
- * always terminated. Returns 0 if all is well, 1 if not. */
+/* Health in words, one line a finding ("ok\n" if none), into buf, always terminated. Returns 0 if all is
+ * well, 1 if not. */
 EVS_API int evs_health(struct evs_store *st, char *buf, size_t n);
+
+/* The borders that close files above them: with names a line each, as far as they fit; without, how many, for
+ * those who may not know. Into buf, always terminated. Returns how many there are. */
+EVS_API size_t evs_borders(struct evs_store *st, bool names, char *buf, size_t n);
 
 /* Free and total bytes where the log lives (statvfs), for statfs(2). */
 EVS_API int evs_space(struct evs_store *st, uint64_t *ret_total, uint64_t *ret_free,
@@ -332,9 +336,13 @@ EVS_API int evs_set_owner(struct evs_store *st, const struct evs_dir *d, const s
                           struct evs_error *err);
 /* Take it back (rmdir): NOT_EMPTY if it has events or owners below, NO_SUCH if it had none. */
 EVS_API int evs_clear_owner(struct evs_store *st, const struct evs_dir *d, struct evs_error *err);
-/* The mode bits (of 0444) that a file which shows everything below d may keep: a border below takes
- * them from those who may not read there. */
+/* The mode bits (of 0444) that a file which shows everything below d, or the events of type d, may keep: a
+ * border with such events takes them from those who may not read there. The owner's is kept where the owner
+ * may read by owner and mode, whatever other groups there are. */
 EVS_API mode_t evs_border_mask(struct evs_store *st, const struct evs_dir *d);
+/* May cred, whose groups are known, read all that such a file shows? */
+EVS_API bool evs_may_read(struct evs_store *st, const struct evs_dir *d,
+                          const struct evs_cred *cred);
 
 /* ---- watching -------------------------------------------------------------------------------- */
 

@@ -1,17 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* owners: rows sorted by (kind, name). (1) There is always a row for the root, so that a search upwards
  * ends. (2) The rows below a directory are neighbours: names that begin with it and a '/'. */
-#include "owners.h"
+#include "owners_rows.h"
 #include "limits.h"
 
 #include <errno.h>
-#include <stdio.h>
-
-struct owner_row {
-    enum evs_dir_kind kind;
-    struct slice name; /* owned; p NULL for the kind's top */
-    struct evs_owner own;
-};
 
 #define MAX_GROUPS 1024
 
@@ -24,6 +17,7 @@ int owners_init(struct owners *o, struct evs_error *err)
     (void)pthread_rwlockattr_init(&attr);
     (void)pthread_rwlockattr_setkind_np(&attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
     int r = pthread_rwlock_init(&o->lock, &attr);
+    o->kinds.lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
     (void)pthread_rwlockattr_destroy(&attr);
 
     return r ? evs_fail_errno(err, -r, "a lock") : 0;
@@ -35,6 +29,10 @@ void owners_done(struct owners *o)
         free((char *)(uintptr_t)o->rows[i].name.p);
     free(o->rows);
     (void)pthread_rwlock_destroy(&o->lock);
+    for (size_t i = 0; i < o->kinds.n; i++)
+        free(o->kinds.v[i].types);
+    free(o->kinds.v);
+    (void)pthread_mutex_destroy(&o->kinds.lock);
 }
 
 static int compare(enum evs_dir_kind kind, struct slice name, const struct owner_row *row)
@@ -61,7 +59,7 @@ static size_t lower(const struct owners *o, enum evs_dir_kind kind, struct slice
     return low;
 }
 
-static const struct owner_row *find(const struct owners *o, enum evs_dir_kind kind,
+const struct owner_row *owners_find(const struct owners *o, enum evs_dir_kind kind,
                                     struct slice name)
 {
     size_t i = lower(o, kind, name);
@@ -114,7 +112,7 @@ int owners_clear(struct owners *o, const struct evs_dir *d)
     int r = -ENOENT;
 
     (void)pthread_rwlock_wrlock(&o->lock);
-    const struct owner_row *row = find(o, d->kind, (struct slice){d->name, d->n});
+    const struct owner_row *row = owners_find(o, d->kind, (struct slice){d->name, d->n});
     if (row) {
         size_t i = (size_t)(row - o->rows);
         free((char *)(uintptr_t)row->name.p);
@@ -132,7 +130,7 @@ int owners_clear(struct owners *o, const struct evs_dir *d)
 bool owners_get(struct owners *o, const struct evs_dir *d, struct evs_owner *ret)
 {
     (void)pthread_rwlock_rdlock(&o->lock);
-    const struct owner_row *row = find(o, d->kind, (struct slice){d->name, d->n});
+    const struct owner_row *row = owners_find(o, d->kind, (struct slice){d->name, d->n});
     if (row)
         *ret = row->own;
     (void)pthread_rwlock_unlock(&o->lock);
@@ -149,33 +147,33 @@ static struct slice above(struct slice name)
 }
 
 /* The nearest row at or above a directory; NULL only where even the root has none. */
-static const struct owner_row *nearest(const struct owners *o, enum evs_dir_kind kind,
+const struct owner_row *owners_nearest(const struct owners *o, enum evs_dir_kind kind,
                                        struct slice name)
 {
     const struct owner_row *row;
 
     for (;;) {
-        if ((row = find(o, kind, name)))
+        if ((row = owners_find(o, kind, name)))
             return row;
         if (!name.p)
             break;
         name = kind == EVS_DIR_ENTITY ? above(name) : (struct slice){0};
     }
-    return find(o, EVS_DIR_ROOT, (struct slice){0});
+    return owners_find(o, EVS_DIR_ROOT, (struct slice){0});
 }
 
 bool owners_effective(struct owners *o, const struct evs_dir *d, struct evs_owner *ret)
 {
     (void)pthread_rwlock_rdlock(&o->lock);
     const struct owner_row *row =
-        nearest(o, d->kind, d->n ? (struct slice){d->name, d->n} : (struct slice){0});
+        owners_nearest(o, d->kind, d->n ? (struct slice){d->name, d->n} : (struct slice){0});
     if (row)
         *ret = row->own;
     (void)pthread_rwlock_unlock(&o->lock);
     return row;
 }
 
-static bool is_below(const struct owner_row *row, const struct evs_dir *d)
+bool owners_is_below(const struct owner_row *row, const struct evs_dir *d)
 {
     if (d->kind == EVS_DIR_ROOT)
         return row->kind == EVS_DIR_ENTITY;
@@ -193,82 +191,9 @@ bool owners_any_below(struct owners *o, const struct evs_dir *d)
 
     (void)pthread_rwlock_rdlock(&o->lock);
     for (size_t i = 0; i < o->n && !any; i++)
-        any = is_below(&o->rows[i], d);
+        any = owners_is_below(&o->rows[i], d);
     (void)pthread_rwlock_unlock(&o->lock);
     return any;
-}
-
-/* Read a directory: list it and go through it. */
-static bool all_may_read(const struct evs_owner *b)
-{
-    return (b->mode & 0555) == 0555;
-}
-
-static bool owner_may_read(const struct evs_owner *who, const struct evs_owner *b)
-{
-    if (who->uid == 0)
-        return true;
-    mode_t want = who->uid == b->uid ? 0500 : who->gid == b->gid ? 0050 : 0005;
-    return (b->mode & want) == want;
-}
-
-/* Does row keep somebody out whom `from`, an owner above it, lets in, and has it anything to show? */
-static bool is_border(const struct owner_row *row, const struct evs_owner *from,
-                      const struct index *ix)
-{
-    if (row->kind != EVS_DIR_ENTITY || all_may_read(&row->own))
-        return false;
-    if (row->own.uid == from->uid && row->own.gid == from->gid &&
-        (from->mode & 0555 & ~row->own.mode) == 0)
-        return false;
-    if (row->name.n == 0) /* entities/ itself: every event is below it */
-        return atomic_load_explicit(&ix->n_entities, memory_order_relaxed) > 0;
-    entity_id e = index_find_entity(ix, row->name, index_entity_hash(row->name));
-    return e && atomic_load_explicit(&index_set(ix, e)->n, memory_order_relaxed);
-}
-
-mode_t owners_border_mask(struct owners *o, const struct evs_dir *d, const struct index *ix)
-{
-    /* The events of a type lie anywhere. */
-    const struct evs_dir everything = {.kind = EVS_DIR_ROOT};
-    const struct evs_dir *shown = d->kind == EVS_DIR_TYPE ? &everything : d;
-    mode_t mask = 0444;
-
-    if (atomic_load_explicit(&o->below, memory_order_relaxed) == 0)
-        return mask;
-    (void)pthread_rwlock_rdlock(&o->lock);
-    const struct owner_row *own =
-        nearest(o, d->kind, d->n ? (struct slice){d->name, d->n} : (struct slice){0});
-    for (size_t i = 0; own && i < o->n; i++) {
-        const struct owner_row *row = &o->rows[i];
-        if (is_below(row, shown) && is_border(row, &own->own, ix))
-            mask &= owner_may_read(&own->own, &row->own) ? 0400 : 0;
-    }
-    (void)pthread_rwlock_unlock(&o->lock);
-    return mask;
-}
-
-size_t owners_borders(struct owners *o, const struct index *ix, char *buf, size_t n)
-{
-    size_t used = 0;
-
-    buf[0] = '\0';
-    (void)pthread_rwlock_rdlock(&o->lock);
-    const struct owner_row *root = find(o, EVS_DIR_ROOT, (struct slice){0});
-    for (size_t i = 0; root && i < o->n && used + 1 < n; i++) {
-        const struct owner_row *row = &o->rows[i];
-        char path[EVS_PATH_MAX] = "";
-        if (!is_border(row, &root->own, ix) ||
-            evs_encode_entity(row->name.p, row->name.n, path, sizeof path, NULL) < 0)
-            continue;
-        int r = snprintf(buf + used, n - used,
-                         "border: entities/%s (mode %03o): files above it that show its events are "
-                         "closed to who may not read there\n",
-                         path, (unsigned)row->own.mode & 0777);
-        used += r > 0 ? MIN((size_t)r, n - used - 1) : 0;
-    }
-    (void)pthread_rwlock_unlock(&o->lock);
-    return used;
 }
 
 static bool in_group(const struct evs_cred *c, gid_t gid)
@@ -286,7 +211,7 @@ static bool in_group(const struct evs_cred *c, gid_t gid)
 }
 
 /* What do the mode bits let cred do with what `own` owns? */
-static mode_t rights(const struct evs_owner *own, const struct evs_cred *c)
+mode_t owners_rights(const struct evs_owner *own, const struct evs_cred *c)
 {
     return (c->uid == own->uid      ? own->mode >> 6
             : in_group(c, own->gid) ? own->mode >> 3
@@ -306,17 +231,17 @@ static size_t way_down(const struct owners *o, const struct evs_dir *through, st
     for (struct slice name = id;; name = above(name)) {
         if (through->kind == EVS_DIR_ENTITY && name.n <= through->n)
             return n;
-        const struct owner_row *row = find(o, EVS_DIR_ENTITY, name);
+        const struct owner_row *row = owners_find(o, EVS_DIR_ENTITY, name);
         if (row && n < WAY_MAX)
             way[n++] = row->own;
         if (!name.p)
             break;
     }
     /* types/ may be more open than the root, whose owner is that of entities without one. */
-    const struct owner_row *root = nearest(o, EVS_DIR_ENTITY, id);
+    const struct owner_row *root = owners_nearest(o, EVS_DIR_ENTITY, id);
     if (n == 0 && root && through->kind == EVS_DIR_TYPE &&
-        root !=
-            nearest(o, EVS_DIR_TYPE, (struct slice){through->n ? through->name : NULL, through->n}))
+        root != owners_nearest(o, EVS_DIR_TYPE,
+                               (struct slice){through->n ? through->name : NULL, through->n}))
         way[n++] = root->own;
     return n;
 }
@@ -334,7 +259,7 @@ bool owners_may_append(struct owners *o, const struct evs_dir *through, struct s
     /* Write where the event lies, and get there: as the path of the entity's own file would ask for. */
     for (size_t i = 0; i < n; i++) {
         mode_t want = i == 0 ? 03 : 01;
-        if ((rights(&way[i], cred) & want) != want)
+        if ((owners_rights(&way[i], cred) & want) != want)
             return false;
     }
     return true;

@@ -8,12 +8,26 @@
 
 #include <pthread.h>
 
+/* Which types the events at or below an entity have, as far as anybody asked: (1) whoever asks looks at the
+ * events since the last time, so an append does nothing for it; (2) a type that was found stays for good. */
+struct border_types {
+    pthread_mutex_t lock;
+    struct entity_types {
+        entity_id e;
+        evs_seq seen;   /* events up to this one have been looked at */
+        type_id *types; /* owned, ascending */
+        uint32_t n, cap;
+    } * v; /* owned, by e */
+    size_t n, cap;
+};
+
 struct owners {
     pthread_rwlock_t lock;
     struct owner_row *rows; /* sorted by kind, then name */
     size_t n, cap;
     _Atomic size_t below; /* rows that are not the root's: 0 is the common case */
     _Atomic uint64_t gen; /* changes so far */
+    struct border_types kinds;
 };
 
 int owners_init(struct owners *o, struct evs_error *err);
@@ -30,12 +44,15 @@ bool owners_effective(struct owners *o, const struct evs_dir *d, struct evs_owne
 /* Has any directory below d an owner of its own? */
 bool owners_any_below(struct owners *o, const struct evs_dir *d);
 
-/* evs_border_mask(); has_events says whether an entity holds events at or below it. */
-mode_t owners_border_mask(struct owners *o, const struct evs_dir *d, const struct index *ix);
+/* evs_border_mask(), exact: only what holds an event that a file of d would show is a border to it. */
+mode_t owners_border_mask(struct owners *o, const struct evs_dir *d, const struct index *ix,
+                          const struct log *lg);
+/* evs_may_read(). */
+bool owners_may_read(struct owners *o, const struct evs_dir *d, const struct evs_cred *cred,
+                     const struct index *ix, const struct log *lg);
 
-/* A line for each border that closes files above it: for evs_health(). Returns the bytes written, at most
- * n - 1, always terminated. */
-size_t owners_borders(struct owners *o, const struct index *ix, char *buf, size_t n);
+/* evs_borders(). */
+size_t owners_borders(struct owners *o, const struct index *ix, bool names, char *buf, size_t n);
 
 /* What owners_may_append() answers holds as long as this is the same. Load it before asking. */
 static inline uint64_t owners_gen(const struct owners *o)

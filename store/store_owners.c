@@ -211,5 +211,15 @@ int evs_clear_owner(struct evs_store *st, const struct evs_dir *d, struct evs_er
 
 mode_t evs_border_mask(struct evs_store *st, const struct evs_dir *d)
 {
-    return owners_border_mask(&st->owners, d, st->ix);
+    return owners_border_mask(&st->owners, d, st->ix, st->lg);
+}
+
+bool evs_may_read(struct evs_store *st, const struct evs_dir *d, const struct evs_cred *cred)
+{
+    return owners_may_read(&st->owners, d, cred, st->ix, st->lg);
+}
+
+size_t evs_borders(struct evs_store *st, bool names, char *buf, size_t n)
+{
+    return owners_borders(&st->owners, st->ix, names, buf, n);
 }

@@ -136,9 +136,196 @@ static void test_who_may_not_write_learns_nothing(void)
     stop();
 }
 
+/* ---- what a border closes ---- */
+
+static struct evs_dir entity(const char *id)
+{
+    return (struct evs_dir){EVS_DIR_ENTITY, id, strlen(id)};
+}
+
+static struct evs_dir type(const char *name)
+{
+    return (struct evs_dir){EVS_DIR_TYPE, name, strlen(name)};
+}
+
+static const struct evs_dir root = {.kind = EVS_DIR_ROOT};
+
+static void own(struct evs_dir d, uid_t uid, gid_t gid, mode_t mode)
+{
+    CHECK_EQ(evs_set_owner(st, &d, &(struct evs_owner){uid, gid, mode}, &err), 0);
+}
+
+static mode_t mask(struct evs_dir d)
+{
+    return evs_border_mask(st, &d);
+}
+
+static void add(const char *id, const char *of)
+{
+    struct evs_writer *w = writer(EVS_OWN_TYPE, id, of);
+
+    CHECK_EQ(evs_write(w, "1\n", 2, &(struct evs_cred){.uid = 0}, &err), 2);
+    evs_writer_free(w);
+}
+
+/* A type's file is closed by events of that type, and by no others. */
+static void test_a_border_closes_the_types_that_it_holds(void)
+{
+    start();
+    own(root, 0, 0, 0755);
+    add("acme/1", "a");
+    add("beta/1", "b");
+    add("open/1", "c");
+    add("open/1", "a");
+    CHECK_EQ(mask(type("a")), 0444);
+    own(entity("acme"), 5, 6, 0700);
+    CHECK_EQ(mask(type("a")), 0400);
+    CHECK_EQ(mask(type("b")), 0444);
+    CHECK_EQ(mask(type("c")), 0444);
+    CHECK_EQ(mask(type("never")), 0444);
+    CHECK_EQ(mask(root), 0400);
+    own(entity("beta"), 7, 8, 0750);
+    CHECK_EQ(mask(type("b")), 0400);
+    CHECK_EQ(mask(type("c")), 0444);
+    add("acme/1/deep", "c"); /* the first of its type there */
+    CHECK_EQ(mask(type("c")), 0400);
+    add("acme/1", "new");
+    CHECK_EQ(mask(type("new")), 0400);
+    own(entity("acme"), 5, 6, 0755);
+    CHECK_EQ(mask(type("a")), 0444);
+    CHECK_EQ(mask(type("b")), 0400);
+    own(entity("acme/1"), 5, 6, 0700); /* a border within what is open */
+    CHECK_EQ(mask(type("a")), 0400);
+    CHECK_EQ(mask(entity("acme")), 0400); /* its own owner's */
+    own(type("a"), 9, 9, 0755);           /* and the owner of the type may not read there */
+    CHECK_EQ(mask(type("a")), 0);
+    own(type("a"), 5, 9, 0755);
+    CHECK_EQ(mask(type("a")), 0400);
+    stop();
+}
+
+static void test_all_of_entities_is_a_border_too(void)
+{
+    start();
+    own(root, 0, 0, 0755);
+    own(entity(""), 5, 5, 0700);
+    CHECK_EQ(mask(type("t")), 0444); /* there is nothing yet */
+    add("a", "t");
+    CHECK_EQ(mask(type("t")), 0400);
+    own(entity(""), 5, 5, 0755);
+    CHECK_EQ(mask(type("t")), 0444);
+    stop();
+}
+
+/* What has no owner of its own is as open as the root, whatever is said of types/. */
+static void test_types_are_not_more_open_than_the_root(void)
+{
+    start();
+    add("a", "t");
+    own(root, 0, 0, 0711);
+    CHECK_EQ(mask(type("t")), 0444); /* as closed as the root */
+    own(type(""), 0, 0, 0755);
+    CHECK_EQ(mask(type("t")), 0400);
+    own(entity(""), 0, 0, 0755);
+    CHECK_EQ(mask(type("t")), 0444);
+    stop();
+}
+
+static bool may_read(struct evs_dir d, uid_t uid, gid_t gid)
+{
+    return evs_may_read(st, &d, &(struct evs_cred){.uid = uid, .gid = gid});
+}
+
+/* The bits can't say of which groups an owner is; who opens a file can. */
+static void test_a_file_is_opened_by_who_may_read_all_of_it(void)
+{
+    start();
+    own(root, 9, 20, 0755);
+    add("acme/1", "t");
+    add("open/1", "u");
+    CHECK(may_read(root, 9, 1));
+    own(entity("acme"), 5, 20, 0750);
+    CHECK_EQ(mask(root), 0400);
+    CHECK(may_read(root, 9, 20));
+    CHECK(!may_read(root, 9, 1)); /* the root's group is not his */
+    CHECK(!may_read(type("t"), 9, 1));
+    CHECK(may_read(type("t"), 9, 20));
+    CHECK(may_read(type("u"), 9, 1));
+    CHECK(may_read(root, 5, 1) && may_read(root, 0, 0));
+    CHECK(may_read(entity("open"), 9, 1));
+    own(entity("acme"), 5, 20, 0705);
+    CHECK(may_read(root, 9, 1) && !may_read(root, 9, 20));
+    stop();
+}
+
+/* However the events came, and in whatever order it is asked. */
+static void test_types_are_found_by_any_way(void)
+{
+    uint64_t random = check_seed();
+    bool holds[8][40] = {0}, any[40] = {0};
+    char id[16], name[16];
+
+    start();
+    own(root, 0, 0, 0755);
+    for (unsigned i = 0; i < 8; i++) {
+        (void)snprintf(id, sizeof id, "b%u", i);
+        own(entity(id), 5, 5, 0755);
+    }
+    for (int round = 0; round < 4000; round++) {
+        unsigned b = (unsigned)(check_random(&random) % 8),
+                 t = (unsigned)(check_random(&random) % 40);
+        t = t * t / 40; /* some are rare */
+        (void)snprintf(name, sizeof name, "t%u", t);
+        if (check_random(&random) % 4) {
+            (void)snprintf(id, sizeof id, "b%u/%u", b, (unsigned)(check_random(&random) % 3));
+            add(id, name);
+            holds[b][t] = any[t] = true;
+            continue;
+        }
+        (void)snprintf(id, sizeof id, "b%u", b);
+        own(entity(id), 5, 5, 0700);
+        CHECK_EQ(mask(type(name)), any[t] && holds[b][t] ? 0400 : 0444);
+        own(entity(id), 5, 5, 0755);
+        CHECK_EQ(mask(type(name)), 0444);
+    }
+    stop();
+}
+
+static void test_borders_are_named_to_who_may_know(void)
+{
+    char text[400], name[32];
+
+    start();
+    own(root, 0, 0, 0755);
+    add("acme/1", "t");
+    CHECK_EQ(evs_borders(st, true, text, sizeof text), 0);
+    CHECK_STR(text, "");
+    own(entity("acme"), 5, 6, 0700);
+    own(entity("empty"), 5, 6, 0700); /* closes nothing */
+    CHECK_EQ(evs_borders(st, true, text, sizeof text), 1);
+    CHECK(strstr(text, "border: entities/acme (mode 700)") && !strstr(text, "empty"));
+    CHECK_EQ(evs_borders(st, false, text, sizeof text), 1);
+    CHECK_STR(text, "border: 1 close files above them\n");
+    for (int i = 0; i < 20; i++) {
+        (void)snprintf(name, sizeof name, "tenant%d", i);
+        add(name, "t");
+        own(entity(name), 5, 6, 0700);
+    }
+    CHECK_EQ(evs_borders(st, true, text, sizeof text), 21); /* whole lines, and how many are left */
+    CHECK(strstr(text, " more close files above them\n"));
+    CHECK_EQ(text[strlen(text) - 1], '\n');
+    stop();
+}
+
 int main(void)
 {
     RUN(test_a_chmod_overtakes_an_append);
     RUN(test_who_may_not_write_learns_nothing);
+    RUN(test_a_border_closes_the_types_that_it_holds);
+    RUN(test_all_of_entities_is_a_border_too);
+    RUN(test_types_are_not_more_open_than_the_root);
+    RUN(test_a_file_is_opened_by_who_may_read_all_of_it);
+    RUN(test_types_are_found_by_any_way);
+    RUN(test_borders_are_named_to_who_may_know);
     CHECK_DONE();
 }
