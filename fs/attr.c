@@ -49,14 +49,49 @@ void attr_owner(struct fs *fs, const struct node *n, struct evs_owner *ret)
     owner_of(fs, n, &nm, ret);
 }
 
-/* Which read bits do the borders below leave to a file? A type's events may lie below any. */
+static int groups_of(void *arg, gid_t *ret, int cap)
+{
+    int n = fuse_req_getgroups(arg, cap, ret);
+
+    return n < 0 ? 0 : n < cap ? n : cap;
+}
+
+struct evs_cred attr_cred(fuse_req_t req)
+{
+    const struct fuse_ctx *ctx = fuse_req_ctx(req);
+
+    return (struct evs_cred){
+        .uid = ctx->uid, .gid = ctx->gid, .pid = ctx->pid, .groups = groups_of, .groups_arg = req};
+}
+
+/* Does it show what lies below borders? A type's events may lie below any. */
+static bool shows_below(const struct node *n)
+{
+    return n->kind == NODE_ALL || n->kind == NODE_BELOW || n->kind == NODE_TYPE_EVENTS;
+}
+
+/* Which read bits do the borders below leave to a file? */
 static mode_t border(struct fs *fs, const struct node *n, const struct node_names *nm)
 {
     struct evs_dir dir = attr_dir(n, nm);
 
-    if (n->kind != NODE_ALL && n->kind != NODE_BELOW && n->kind != NODE_TYPE_EVENTS)
-        return 0444;
-    return evs_border_mask(fs->st, &dir);
+    return shows_below(n) ? evs_border_mask(fs->st, &dir) : 0444;
+}
+
+bool attr_may_read(struct fs *fs, const struct node *n, fuse_req_t req)
+{
+    struct evs_cred cred = attr_cred(req);
+    struct node_names nm;
+    struct evs_owner owner;
+
+    if (cred.uid == 0 || !shows_below(n))
+        return true;
+    node_names(fs->st, n, &nm);
+    owner_of(fs, n, &nm, &owner);
+    if (cred.uid != owner.uid || !(owner.mode & 0400))
+        return true;
+    struct evs_dir dir = attr_dir(n, &nm);
+    return evs_may_read(fs->st, &dir, &cred);
 }
 
 static mode_t mode_of(struct fs *fs, const struct node *n, const struct node_names *nm,

@@ -37,6 +37,7 @@ struct fs {
     bool strict, sync, read_only; /* const while mounted */
     uid_t owner;                  /* of the mount */
     int64_t start_us;             /* the time of what has no event */
+    pthread_mutex_t owners_lock;  /* of changes: from reading an owner to setting it */
     pthread_mutex_t files_lock;
     struct open_file *files; /* under files_lock */
     size_t files_n;          /* under files_lock */
@@ -62,6 +63,12 @@ struct evs_dir attr_dir(const struct node *n, const struct node_names *nm);
 int attr_fill(struct fs *fs, const struct node *n, struct stat *ret, uint64_t *ret_version);
 /* Reply material for a look-up; takes one reference to n's name. -ENOMEM. */
 int attr_entry(struct fs *fs, struct node *n, bool real, struct fuse_entry_param *ret);
+
+/* Whose request it is; valid as long as the request. */
+struct evs_cred attr_cred(fuse_req_t req);
+/* The kernel lets the caller read file n. So may its owner by the bits, which can't say of which groups he is:
+ * here it is known, and each border below is asked. (Who has no bit came by a capability, and may.) */
+bool attr_may_read(struct fs *fs, const struct node *n, fuse_req_t req);
 
 /* ---- open files (file.c) ---- */
 

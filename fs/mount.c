@@ -196,6 +196,7 @@ static int open_store(struct mount *m)
     fs->sync = o->sync;
     fs->read_only = o->read_only;
     fs->owner = getuid();
+    pthread_mutex_init(&fs->owners_lock, NULL);
     pthread_mutex_init(&fs->files_lock, NULL);
     pthread_mutex_init(&fs->syncs.lock, NULL);
     fs->nodes = nodes_new(fs->st);

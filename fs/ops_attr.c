@@ -129,29 +129,50 @@ void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
     fuse_reply_attr(req, &st, leased ? FS_LONG_S : 0);
 }
 
-/* Give directory n an owner of its own. */
-static int set_owner(struct fs *fs, const struct node *n, const struct stat *attr, int to_set)
+/* The kernel has judged by the owner that it last heard of, and does not ask for news: he may have changed since,
+ * with the directory above. So judge by the one there is: chmod is the owner's, chown root's; the owner may
+ * name himself. */
+static bool may_change(const struct evs_owner *o, const struct fuse_ctx *ctx,
+                       const struct stat *attr, int to_set)
+{
+    return ctx->uid == 0 ||
+           (ctx->uid == o->uid && (!(to_set & FUSE_SET_ATTR_UID) || attr->st_uid == o->uid));
+}
+
+/* Give directory n an owner of its own. The kernel has forgotten the old one when it returns. */
+static int set_owner(struct fs *fs, struct node *n, const struct fuse_ctx *ctx,
+                     const struct stat *attr, int to_set)
 {
     struct node_names nm;
     struct evs_owner o;
-    struct evs_error err;
-    int r;
+    struct evs_error err = {.why = EVS_OK_};
+    int r = -EPERM;
 
     node_names(fs->st, n, &nm);
-    attr_owner(fs, n, &o);
-    if (to_set & FUSE_SET_ATTR_MODE)
-        o.mode = attr->st_mode & 07777;
-    if (to_set & FUSE_SET_ATTR_UID)
-        o.uid = attr->st_uid;
-    if (to_set & FUSE_SET_ATTR_GID)
-        o.gid = attr->st_gid;
     struct evs_dir dir = attr_dir(n, &nm);
-    r = evs_set_owner(fs->st, &dir, &o, &err);
-    if (r < 0)
-        fs_log_error("chmod or chown", &err);
-    else
-        lease_break_dir(fs->leases, n);
-    return r;
+    pthread_mutex_lock(
+        &fs->owners_lock); /* a chmod must not put back whom a chown has just replaced */
+    attr_owner(fs, n, &o);
+    if (may_change(&o, ctx, attr, to_set)) {
+        if (to_set & FUSE_SET_ATTR_MODE)
+            o.mode = attr->st_mode & 07777;
+        if (to_set & FUSE_SET_ATTR_UID)
+            o.uid = attr->st_uid;
+        if (to_set & FUSE_SET_ATTR_GID)
+            o.gid = attr->st_gid;
+        r = evs_set_owner(fs->st, &dir, &o, &err);
+    }
+    pthread_mutex_unlock(&fs->owners_lock);
+    if (r < 0) {
+        if (err.why != EVS_OK_)
+            fs_log_error("chmod or chown", &err);
+        return r;
+    }
+    node_find(
+        fs->st,
+        n); /* it has a number now, and what is below may have been leased before it had one */
+    lease_break_dir(fs->leases, n);
+    return 0;
 }
 
 /* Would chmod or chown leave a file as it is? Then it is no failure: copying programs ask for that. */
@@ -162,7 +183,7 @@ static bool changes_nothing(const struct stat *st, const struct stat *attr, int 
            (!(to_set & FUSE_SET_ATTR_GID) || st->st_gid == attr->st_gid);
 }
 
-/* SETATTR: chmod and chown of a directory (who may is the kernel's to say: default_permissions); utimes is
+/* SETATTR: chmod and chown of a directory, EPERM for who is neither its owner nor root; utimes is
  * taken and does nothing; size and the mode of files are EPERM. The kernel's other attributes at and below
  * are void before the reply; the reply itself is not kept. */
 void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
@@ -183,12 +204,11 @@ void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
             owner = 0;
     }
     if (r == 0 && owner)
-        r = node_traits(n.kind)->dir && n.kind != NODE_DOT ? set_owner(fs, &n, attr, to_set)
-                                                           : -EPERM;
-    if (r == 0) {
-        node_find(fs->st, &n);
+        r = node_traits(n.kind)->dir && n.kind != NODE_DOT
+                ? set_owner(fs, &n, fuse_req_ctx(req), attr, to_set)
+                : -EPERM;
+    if (r == 0)
         r = attr_fill(fs, &n, &st, NULL);
-    }
     if (r < 0)
         fuse_reply_err(req, -r);
     else

@@ -127,18 +127,39 @@ void op_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
     list(req, ino, size, off, true);
 }
 
+/* Give name n in dir the caller as its owner. */
+static int make_dir(struct fs *fs, const struct node *dir, struct node *n,
+                    const struct fuse_ctx *ctx, mode_t mode)
+{
+    struct node_names nm;
+    struct evs_owner above;
+    struct evs_error err = {.why = EVS_OK_};
+    int r = -EEXIST;
+
+    node_names(fs->st, n, &nm);
+    struct evs_dir d = attr_dir(n, &nm);
+    pthread_mutex_lock(&fs->owners_lock);
+    node_find(fs->st, n);
+    if (!tree_exists(fs->st, n)) {
+        attr_owner(fs, dir, &above);
+        const struct evs_owner owner = {ctx->uid, above.mode & S_ISGID ? above.gid : ctx->gid,
+                                        (mode & 01777) | (above.mode & S_ISGID)};
+        r = evs_set_owner(fs->st, &d, &owner, &err);
+    }
+    pthread_mutex_unlock(&fs->owners_lock);
+    if (r < 0 && err.why != EVS_OK_)
+        fs_log_error("mkdir", &err);
+    return r;
+}
+
 /* MKDIR: gives an entity's or a type's name an owner, which makes it real: the caller's, and the mode asked
  * for. EPERM where only fixed names are, EINVAL and ENAMETOOLONG for what no id is written as, EEXIST for
  * what is real. A name that answers already never gets here: the kernel says EEXIST. */
 void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
 {
     struct fs *fs = fs_of(req);
-    const struct fuse_ctx *ctx = fuse_req_ctx(req);
     struct fuse_entry_param e;
-    struct node_names nm;
     struct node dir, n;
-    struct evs_owner above, owner;
-    struct evs_error err;
     int r = nodes_resolve(fs->nodes, parent, &dir);
 
     if (r == 0)
@@ -147,18 +168,11 @@ void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
         r = -EEXIST;
     if (r == 0 && !node_traits(n.kind)->dir)
         r = -EPERM;
-    if (r == 0) {
-        attr_owner(fs, &dir, &above);
-        owner = (struct evs_owner){ctx->uid, above.mode & S_ISGID ? above.gid : ctx->gid,
-                                   (mode & 01777) | (above.mode & S_ISGID)};
-        node_names(fs->st, &n, &nm);
-        struct evs_dir d = attr_dir(&n, &nm);
-        r = evs_set_owner(fs->st, &d, &owner, &err);
-        if (r < 0)
-            fs_log_error("mkdir", &err);
-    }
+    if (r == 0)
+        r = make_dir(fs, &dir, &n, fuse_req_ctx(req), mode);
     if (r == 0) {
         node_find(fs->st, &n);
+        node_find(fs->st, &dir); /* the way to it is real now */
         lease_break_dir(fs->leases, &dir);
         r = attr_entry(fs, &n, tree_exists(fs->st, &n), &e);
     }
@@ -168,8 +182,19 @@ void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
         nodes_forget(fs->nodes, n.id, 1);
 }
 
-/* RMDIR: takes the owner back. ENOTEMPTY with events or owners below; EPERM for fixed names, and for what is
- * only a name, where there is nothing to take. */
+/* In a sticky directory only its owner, the name's and root take a name away. The kernel has judged by the owner
+ * of the name that it last heard of. */
+static bool is_stuck(struct fs *fs, const struct node *dir, const struct node *n, uid_t uid)
+{
+    struct evs_owner above, own;
+
+    attr_owner(fs, dir, &above);
+    attr_owner(fs, n, &own);
+    return (above.mode & S_ISVTX) && uid != 0 && uid != above.uid && uid != own.uid;
+}
+
+/* RMDIR: takes the owner back. ENOTEMPTY with events or owners below; EPERM for fixed names, for what is only a
+ * name, where there is nothing to take, and for who may not in a sticky directory. */
 void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
     struct fs *fs = fs_of(req);
@@ -184,7 +209,10 @@ void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
     if (r == 0) {
         node_names(fs->st, &n, &nm);
         struct evs_dir d = attr_dir(&n, &nm);
-        r = evs_clear_owner(fs->st, &d, NULL);
+        pthread_mutex_lock(&fs->owners_lock);
+        r = is_stuck(fs, &dir, &n, fuse_req_ctx(req)->uid) ? -EPERM
+                                                           : evs_clear_owner(fs->st, &d, NULL);
+        pthread_mutex_unlock(&fs->owners_lock);
         if (r == -ENOENT)
             r = -EPERM;
     }

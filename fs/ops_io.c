@@ -225,13 +225,6 @@ static void wait_sync(struct fs *fs, const struct sync_wait *what)
     }
 }
 
-static int groups_of(void *arg, gid_t *ret, int cap)
-{
-    int n = fuse_req_getgroups(arg, cap, ret);
-
-    return n < 0 ? 0 : n < cap ? n : cap;
-}
-
 /* WRITE: appends, whatever the offset. Less than all was taken where a value is bad; an errno of the store
  * where the first one is (DESIGN, Appending). With sync, and for O_SYNC and O_DSYNC, it is durable before
  * the reply. The kernel drops this file's own attributes by itself. */
@@ -240,9 +233,7 @@ void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_
 {
     struct fs *fs = fs_of(req);
     struct open_file *f = file_of(fi);
-    const struct fuse_ctx *ctx = fuse_req_ctx(req);
-    struct evs_cred cred = {
-        .uid = ctx->uid, .gid = ctx->gid, .pid = ctx->pid, .groups = groups_of, .groups_arg = req};
+    struct evs_cred cred = attr_cred(req);
     struct evs_error err;
     ssize_t r;
 

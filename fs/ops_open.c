@@ -100,7 +100,7 @@ static void open_doc(struct pool_task *task)
 }
 
 /* OPEN. EPERM for a write open of what computes or exists, but for O_APPEND of a view; ENOENT for a document
- * of nothing. Caches: see above. */
+ * of nothing; EACCES where a border closes it to its owner. Caches: see above. */
 void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
     struct fs *fs = fs_of(req);
@@ -122,7 +122,10 @@ void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
         }
         free(t);
     } else if (r == 0) {
-        r = node_traits(n.kind)->view ? open_view(fs, &n, fi) : -EISDIR;
+        bool reads = (fi->flags & O_ACCMODE) != O_WRONLY;
+        r = !node_traits(n.kind)->view             ? -EISDIR
+            : reads && !attr_may_read(fs, &n, req) ? -EACCES
+                                                   : open_view(fs, &n, fi);
     }
     if (r < 0)
         fuse_reply_err(req, -r);
