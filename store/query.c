@@ -351,7 +351,9 @@ int evs_state(struct evs_store *st, evs_entity e, char **ret_json, size_t *ret_n
     struct evs_error why;
     int r = evs_view_extent(st, &v, &x);
 
-    if (r < 0 || x.events == 0)
+    if (r < 0 && r != -ENOENT)
+        return evs_fail_errno(err, r, "reading the idx"); /* not the same as no events */
+    if (x.events == 0)
         return evs_fail(err, EVS_NO_SUCH, EVS_NOWHERE);
     if ((r = state_new(&f.s, err)) < 0)
         return r;
