@@ -189,10 +189,15 @@ static int open_file(struct meta *m, const char *dir, struct evs_error *err)
     int flags = m->read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE;
     if (!m->read_only) /* nobody else's to read, whatever the umask; SQLite gives its -wal the same mode */
         m->fd = io_open(AT_FDCWD, path, O_RDWR | O_CREAT | O_NONBLOCK, 0600);
-    m->file = !m->read_only; /* what is wrong with it, SQLite says next */
+    if (m->fd == -ENOSPC || m->fd == -EDQUOT) /* SQLite would say that it isn't there */
+        return evs_fail_errno(err, m->fd, "meta.db");
+    m->file = !m->read_only; /* what else is wrong with it, SQLite says next */
     int rc = sqlite3_open_v2(uri, &m->db, flags | SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX, NULL);
     if (rc != SQLITE_OK)
         return meta_fail(m, rc, path, err);
+    if (!m->read_only && sqlite3_db_readonly(m->db, "main") != 0)
+        /* It could not be opened for writing, and SQLite is content with reading: each chmod would fail. */
+        return evs_fail_at(err, EVS_READ_ONLY, EVS_NOWHERE, "meta.db: cannot be written");
     int r = configure(m, wal, err);
     return r < 0 ? r : check_format(m, false, err);
 }
