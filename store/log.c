@@ -86,9 +86,10 @@ static int open_dir(struct log *lg, int dirfd, struct evs_error *err)
 {
     if (!lg->o.read_only) {
         int r = io_mkdir(dirfd, "log", 0777);
-        if (r == 0)
-            r = io_sync(dirfd); /* before anything in it can be durable */
-        if (r < 0 && r != -EEXIST)
+        if (r == 0 || r == -EEXIST)
+            r = io_sync(
+                dirfd); /* before anything in it can be durable; who made it may have died before that */
+        if (r < 0)
             return evs_fail_errno(err, r, "log");
     }
     int fd = io_open(dirfd, "log", O_RDONLY | O_DIRECTORY, 0);
@@ -145,6 +146,17 @@ static int load_segments(struct log *lg, struct evs_error *err)
     return log_count(lg) == 0 || full ? create_segment(lg, log_end(lg) + 1, room, err) : 0;
 }
 
+/* What is there may have been made by one who died before the directory was synced; and the first segment is the
+ * one without which others are damage. */
+static int sync_names(struct log *lg, struct evs_error *err)
+{
+    if (lg->dirfd < 0 || lg->o.read_only)
+        return 0;
+    atomic_store_explicit(&lg->dir_dirty, false, memory_order_relaxed);
+    int r = io_sync(lg->dirfd);
+    return r < 0 ? evs_fail_errno(err, r, "log") : 0;
+}
+
 int log_open(int dirfd, const struct log_options *o, struct log **ret, struct evs_error *err)
 {
     struct log *lg = NULL;
@@ -156,6 +168,8 @@ int log_open(int dirfd, const struct log_options *o, struct log **ret, struct ev
         r = open_dir(lg, dirfd, err);
     if (r == 0)
         r = load_segments(lg, err);
+    if (r == 0)
+        r = sync_names(lg, err);
     if (r < 0) {
         log_abandon(lg);
         return r;

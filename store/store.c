@@ -69,6 +69,17 @@ static int take_lock(struct evs_store *st, struct evs_error *err)
     return 0;
 }
 
+/* A new store must be found again. Before log/ is made, so that one that is there needs no sync. */
+static int sync_parent(struct evs_store *st, struct evs_error *err)
+{
+    AUTO_CLOSE int fd = io_open(st->dirfd, "..", O_RDONLY | O_DIRECTORY, 0);
+
+    if (fd == -EACCES)
+        return 0; /* then it was not made by us */
+    int r = fd < 0 ? fd : io_sync(fd);
+    return r < 0 ? evs_fail_errno(err, r, "..") : 0;
+}
+
 static int open_directory(struct evs_store *st, const char *dir, struct evs_error *err)
 {
     bool make = !st->options.read_only && !st->options.must_exist;
@@ -79,12 +90,13 @@ static int open_directory(struct evs_store *st, const char *dir, struct evs_erro
     st->dirfd = io_open(AT_FDCWD, dir, O_RDONLY | O_DIRECTORY, 0);
     if (st->dirfd < 0)
         return evs_fail_errno(err, st->dirfd, dir);
-    if (!make) {
-        int log = io_open(st->dirfd, "log", O_RDONLY | O_DIRECTORY, 0);
-        if (log < 0)
-            return evs_fail_at(err, EVS_BAD_FORMAT, EVS_NOWHERE, "%s", dir);
+    int log = io_open(st->dirfd, "log", O_RDONLY | O_DIRECTORY, 0);
+    if (log >= 0)
         (void)io_close(log);
-    }
+    else if (!make)
+        return evs_fail_at(err, EVS_BAD_FORMAT, EVS_NOWHERE, "%s", dir);
+    else if ((r = sync_parent(st, err)) < 0)
+        return r;
     return take_lock(st, err);
 }
 
