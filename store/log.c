@@ -70,7 +70,8 @@ static int create_segment(struct log *lg, evs_seq first, struct segment_mark roo
         return evs_fail(err, EVS_TOO_MANY, EVS_NOWHERE);
     struct evs_error why;
     int r = segment_create(lg->dirfd, first, room, &s, &left, &why);
-    if (left) /* half a segment, which the next one of this name would meet */
+    /* Half a segment is left, which the next one of this name would meet; or the disk is failing. */
+    if (left || (r < 0 && why.code == EIO))
         log_set_read_only(lg, &why);
     if (r < 0)
         return evs_fail_as(err, &why);
@@ -247,9 +248,11 @@ int log_reserve(struct log *lg, size_t n_bytes, uint32_t n_lines, struct evs_err
     if (log_read_only(lg))
         return evs_fail(err, EVS_READ_ONLY, EVS_NOWHERE);
     if (UNLIKELY(lg->fixing)) {
-        int r = fix_done(lg, err);
-        if (r < 0)
-            return r;
+        struct evs_error why;
+        if (fix_done(lg, &why) < 0) { /* a sync: nobody would ask for it again */
+            log_set_read_only(lg, &why);
+            return evs_fail_as(err, &why);
+        }
     }
     if (LIKELY(fits(s, n_bytes, n_lines)))
         return 0;

@@ -332,6 +332,32 @@ static int salvage(struct resume *rs, uint64_t n, struct evs_error *err)
     return 0;
 }
 
+#define RENEW_BYTES ((size_t)64 << 10)
+
+/* Write the first n recs once more, unless a clean end has vouched for them: if a sync of the idx had failed, the
+ * kernel holds them as written when they are not, and no later sync would write them. What is wrong in them is
+ * put right by the replay. */
+static int renew_recs(const struct segment *s, uint64_t n, struct evs_error *err)
+{
+    uint64_t at = SEGMENT_HEADER_BYTES, end = at + n * sizeof(struct log_rec);
+
+    if (s->clean || n == 0)
+        return 0;
+    char *buf AUTO_FREE = malloc(RENEW_BYTES);
+    if (!buf)
+        return evs_fail(err, EVS_NO_MEMORY, EVS_NOWHERE);
+    while (at < end) {
+        ssize_t k = io_read_all(s->idx_fd, buf, MIN(end - at, RENEW_BYTES), at);
+        int r = k > 0 ? io_write_all(s->idx_fd, buf, (size_t)k, at) : (int)k;
+        if (r < 0)
+            return evs_fail_errno(err, r, "log: idx");
+        if (k == 0)
+            break;
+        at += (uint64_t)k;
+    }
+    return 0;
+}
+
 /* Cut one that is not sealed, but durable up to end, and seal it. */
 static int finish_segment(struct segment *s, struct segment_mark end, struct evs_error *err)
 {
@@ -344,7 +370,9 @@ static int finish_segment(struct segment *s, struct segment_mark end, struct evs
         r = io_datasync(s->fd);
     if (r < 0)
         return evs_fail_errno(err, r, "log: cut");
-    r = segment_map_recs(s, end.n, end.n, err);
+    r = renew_recs(s, end.n, err);
+    if (r == 0)
+        r = segment_map_recs(s, end.n, end.n, err);
     if (r < 0)
         return r;
     segment_set_end(s, end);
@@ -366,6 +394,8 @@ static UNANALYSED int open_last(struct resume *rs, struct segment *s, struct evs
     }
     if (r == 0)
         r = segment_map_lines(s, MAX(room.bytes, end.bytes), err);
+    if (r == 0)
+        r = renew_recs(s, end.n, err);
     if (r == 0)
         r = segment_map_recs(s, end.n, MAX(room.n, end.n), err);
     if (r < 0)

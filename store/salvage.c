@@ -135,9 +135,11 @@ static int write_idx(struct segment *s, const struct log_rec *recs, struct segme
     r = segment_sync(s, end, &called, err);
     if (r == 0)
         r = segment_clean(s, err);
-    if (r == 0)
-        segment_set_end(s, end);
-    return r;
+    if (r < 0)
+        return r;
+    segment_set_end(s, end);
+    s->clean = true;
+    return 0;
 }
 
 int salvage_lines(struct segment *const *s, size_t n, uint64_t n_lines, struct segment **ret,

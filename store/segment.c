@@ -226,6 +226,7 @@ static int read_header(struct segment *s, int fd, struct evs_error *err)
         (h.flags & FLAG_SEALED && s->idx_recs < h.n))
         return 0;
     s->sealed = h.flags & FLAG_SEALED;
+    s->clean = h.flags & FLAG_CLEAN;
     s->synced = (struct segment_mark){h.bytes, h.n};
     return 0;
 }
@@ -538,6 +539,9 @@ int segment_fix_done(struct segment *s, struct evs_error *err)
         (void)io_unmap(s->fix_map, s->fix_bytes); /* no error but ours */
     if (s->fix_map && s->sealed)
         r = io_datasync(s->fix_fd);
+    if (r <
+        0) /* for the next open, which writes the recs again: the kernel takes them for written now */
+        (void)write_header(s, s->fix_fd, 0);
     if (s->fix_fd >= 0)
         (void)io_close(s->fix_fd); /* synced, or its turn comes with idx_fd */
     s->fix_map = NULL;

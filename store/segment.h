@@ -34,6 +34,7 @@ struct segment {
     uint64_t fix_bytes;         /* of that mapping */
     int fix_fd;                 /* owned; or -1 */
     uint64_t size, idx_recs;    /* when opened: of the file, and the recs that its idx had */
+    bool clean;                 /* when opened: its header said so */
     struct segment_mark synced; /* one thread: the syncer. What a header may call durable */
     struct segment_mark tail UNDER_COMMIT; /* end of what is appended */
     _Atomic uint64_t visible; /* a mark in one word: stored under commit, loaded by anyone */
