@@ -1,0 +1,292 @@
+/* SPDX-License-Identifier: MIT */
+/* The power goes at a random call, and what a disk might show then (disk_cut.c) is opened: what was synced is
+ * there, what follows is a prefix of what was written, transactions are whole, owners that were set are set, verify
+ * finds nothing; and it goes on. Two more cuts may come on top, in the middle of recovering too.
+ *   SEED=n   only this one, told in words; EVFS_TEST_MODE=quick (unset) 150 seeds, ci 1,000, long 100,000 */
+#include "../unit/check.h"
+#include "disk.h"
+#include "world.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <errno.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define ROUNDS_MAX 3
+
+static struct world *world; /* shared: who looks at what is left is another process */
+static char top[64];
+static bool trace;
+
+static int64_t clock_of_test(void *arg)
+{
+    static int64_t us = 1790000000000000;
+
+    (void)arg;
+    return us += 1000;
+}
+
+static void clean(const char *dir)
+{
+    struct dirent *e;
+    DIR *d = opendir(dir);
+    char path[512];
+
+    if (!d)
+        return;
+    while ((e = readdir(d))) {
+        if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
+            continue;
+        (void)snprintf(path, sizeof path, "%.200s/%.200s", dir, e->d_name);
+        if (remove(path) < 0)
+            clean(path);
+    }
+    (void)closedir(d);
+    (void)rmdir(dir);
+}
+
+/* ---- a life, as the seed has it ---- */
+
+static void step(struct world *w, uint64_t *random)
+{
+    uint32_t much = check_random(random) % 4 == 0 ? 90 : 12;
+    uint32_t n = 1 + (uint32_t)(check_random(random) % much);
+
+    switch (check_random(random) % 16) {
+    case 0 ... 3:
+        world_append(w, n, false, false);
+        break;
+    case 4 ... 6:
+        world_append(w, n, true, check_random(random) & 1);
+        break;
+    case 7:
+        world_append_data(w);
+        break;
+    case 8 ... 9:
+        world_sync(w);
+        break;
+    case 10:
+        world_checkpoint(w);
+        break;
+    case 11:
+        world_chmod(w, (uint32_t)(check_random(random) % WORLD_ENTITIES),
+                    0700 | (uint32_t)(check_random(random) & 077));
+        break;
+    case 12:
+        world_repeat(w, (uint32_t)(check_random(random) % 4));
+        break;
+    case 13:
+        if (check_random(random) & 1)
+            world_read(w);
+        else
+            world_state(w, (uint32_t)(check_random(random) % WORLD_ENTITIES));
+        break;
+    case 14:
+        if (w->st && check_random(random) & 1)
+            (void)world_close(w);
+        break;
+    default:
+        if (check_random(random) % 3 == 0)
+            world_kill(w);
+    }
+}
+
+static void live(struct world *w, uint64_t *random)
+{
+    uint32_t steps = (uint32_t)(check_random(random) % 30);
+
+    (void)world_ready(w);
+    for (uint32_t i = 0; i < steps && w->n < WORLD_EVENTS - 1000; i++)
+        step(w, random);
+    if (check_random(random) & 1 && w->st)
+        (void)world_close(w);
+}
+
+/* ---- rounds ---- */
+
+/* Run fn in a process of its own; what it checked is in *ret_failed. Returns its exit status. */
+static int in_child(void (*fn)(void *arg), void *arg)
+{
+    (void)fflush(stdout);
+    pid_t pid = fork();
+    int status = 0;
+
+    if (pid == 0) {
+        fn(arg);
+        _exit(check_failed + world_failed() ? 1 : 0);
+    }
+    if (pid < 0 || waitpid(pid, &status, 0) != pid)
+        return -1;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status);
+}
+
+struct round {
+    char from[100], out[100], shadow[100];
+    uint64_t seed; /* of this round */
+    bool lie, sync;
+};
+
+static void until_the_cut(void *arg)
+{
+    const struct round *r = arg;
+    uint64_t random = r->seed;
+    const uint64_t spread = check_random(&random) % 3;
+    struct disk_watch w = {
+        .root = r->from,
+        .shadow = r->shadow,
+        .out = r->out,
+        .cut_at = 1 + check_random(&random) % (spread == 0   ? 40
+                                               : spread == 1 ? 150
+                                                             : 500),
+        .seed = r->seed,
+        .fail_sync =
+            check_random(&random) % 6 == 0 ? 1 + (unsigned)(check_random(&random) % 12) : 0,
+        .lie = r->lie,
+        .trace = trace,
+    };
+
+    world->st = NULL;
+    world->w = NULL;
+    world->options.sync = check_random(&random) % 8 == 0;
+    world->allowed = w.fail_sync ? 1u << EVS_SYSTEM | 1u << EVS_READ_ONLY : 0;
+    (void)snprintf(world->dir, sizeof world->dir, "%s/store", r->from);
+    if (trace)
+        fprintf(stderr, "# round: %u events, %u durable, cut at %ju%s%s\n", world->n,
+                world->durable, (uintmax_t)w.cut_at, w.fail_sync ? ", a sync fails" : "",
+                world->options.sync ? ", each write is synced" : "");
+    disk_watch(&w);
+    live(world, &random);
+    if (check_failed + world_failed())
+        _exit(1);
+    disk_cut();
+}
+
+/* What was durable must be there; of the rest, a prefix. */
+static void look(void *arg)
+{
+    const struct round *r = arg;
+    struct world *w = world;
+
+    w->st = NULL;
+    w->w = NULL;
+    w->options.sync = false;
+    w->allowed = 0;
+    (void)snprintf(w->dir, sizeof w->dir, "%s/store", r->out);
+    if (trace)
+        fprintf(stderr, "# then: %u events and %u in flight, %u durable\n", w->n, w->flight,
+                w->durable);
+    w->flight += w->n - w->durable;
+    w->n = w->durable;
+    if (!world_open(w)) {
+        check_failed++;
+        return;
+    }
+    if (trace)
+        fprintf(stderr, "# found: %u events\n", w->n);
+    world_finish(w);
+}
+
+/* As look() will, but only what it must find is worked out. */
+static void expect_a_prefix(struct world *w)
+{
+    w->flight += w->n - w->durable;
+    w->n = w->durable;
+}
+
+/* 0, or what went wrong. */
+static int run_seed(uint64_t seed, bool lie)
+{
+    uint64_t random = seed * 0x9e3779b97f4a7c15u + 7;
+    uint32_t rounds = 1 + (uint32_t)(check_random(&random) % ROUNDS_MAX);
+    struct round r = {.lie = lie};
+    int code = 0;
+
+    memset(world, 0, sizeof *world);
+    world->options = (struct evs_options){
+        .sync_interval_ms = UINT32_MAX, .segment_bytes = 1, .clock_us = clock_of_test};
+    (void)snprintf(r.out, sizeof r.out, "%s/0", top);
+    (void)mkdir(r.out, 0700);
+    for (uint32_t i = 1; i <= rounds && code == 0; i++) {
+        memcpy(r.from, r.out, sizeof r.from);
+        (void)snprintf(r.out, sizeof r.out, "%s/%u", top, i);
+        (void)snprintf(r.shadow, sizeof r.shadow, "%s/shadow%u", top, i);
+        (void)mkdir(r.shadow, 0700);
+        r.seed = check_random(&random);
+        int e = in_child(until_the_cut, &r);
+        code = e == DISK_CUT_EXIT ? 0 : e ? e : 1;
+        clean(r.from);
+        clean(r.shadow);
+        if (i < rounds)
+            expect_a_prefix(world);
+    }
+    if (code == 0)
+        code = in_child(look, &r);
+    clean(r.out);
+    return code;
+}
+
+/* ---- tests ---- */
+
+static void synced_is_there_and_the_rest_a_prefix(void)
+{
+    const char *mode = getenv("EVFS_TEST_MODE"), *one = getenv("SEED"), *count = getenv("SEEDS");
+    uint64_t n = mode && strcmp(mode, "long") == 0 ? 100000
+                 : mode && strcmp(mode, "ci") == 0 ? 1000
+                                                   : 150;
+    uint64_t bad = 0, from = 1;
+
+    if (count)
+        n = strtoull(count, NULL, 0);
+    if (one) {
+        from = strtoull(one, NULL, 0);
+        n = 1;
+        trace = true;
+    }
+    for (uint64_t seed = from; seed < from + n && bad < 10; seed++) {
+        int r = run_seed(seed, false);
+        if (r) {
+            fprintf(stderr, "SEED=%ju: ended with %d\n", (uintmax_t)seed, r);
+            bad++;
+        }
+    }
+    printf("# seeds %ju to %ju\n", (uintmax_t)from, (uintmax_t)(from + n - 1));
+    CHECK_EQ(bad, 0);
+}
+
+/* The test of the test: a disk that says it has synced and has not loses events, and that is seen. */
+static void a_disk_that_lies_is_found_out(void)
+{
+    int found = 0;
+    int out = dup(2), null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+
+    (void)dup2(null, 2); /* what it finds is as it should be */
+    for (uint64_t seed = 1; seed <= 40 && found < 3; seed++)
+        found += run_seed(seed, true) != 0;
+    (void)dup2(out, 2);
+    (void)close(out);
+    (void)close(null);
+    CHECK_EQ(found, 3);
+}
+
+int main(void)
+{
+    char fast[] = "/dev/shm/evfs-power-XXXXXX", slow[] = "/tmp/evfs-power-XXXXXX";
+    char *d = mkdtemp(fast) ? fast : mkdtemp(slow);
+
+    if (!d)
+        return 1;
+    (void)snprintf(top, sizeof top, "%s", d);
+    void *p = mmap(NULL, sizeof *world, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (p == MAP_FAILED)
+        return 1;
+    world = p;
+    RUN(synced_is_there_and_the_rest_a_prefix);
+    if (!getenv("SEED"))
+        RUN(a_disk_that_lies_is_found_out);
+    clean(d);
+    CHECK_DONE();
+}
