@@ -76,7 +76,8 @@ typedef uint32_t evs_type; /* a type, from 1 in order of first appearance; 0 is 
     X(BAD_FORMAT, EINVAL, "not a store, or of a version this program does not know")               \
     X(IN_USE, EBUSY, "another process has the store open")                                         \
     X(NO_SUCH, ENOENT, "no such entity, type or event")                                            \
-    X(NOT_EMPTY, ENOTEMPTY, "not empty")
+    X(NOT_EMPTY, ENOTEMPTY, "not empty")                                                           \
+    X(NOT_BACKUP, EEXIST, "the directory is not an older backup of this store")
 
 enum evs_reason {
 #define X(name, code, text) EVS_##name,
@@ -386,6 +387,24 @@ EVS_API int evs_verify(const char *dir, evs_report_fn *report, void *arg, struct
 
 /* Make idx and checkpoint again from the log. */
 EVS_API int evs_rebuild(const char *dir, evs_report_fn *report, void *arg, struct evs_error *err);
+
+/* What evs_backup() has done. linked + copied + kept = bytes. */
+struct evs_backup {
+    uint64_t events, bytes; /* that the backup has now; bytes: of their lines */
+    uint64_t linked;        /* of bytes: files shared with the store (hard link or reflink) */
+    uint64_t copied, kept;  /* of bytes: new in the backup; in it already */
+    bool meta_kept;         /* the store has lost its meta.db: the backup keeps the one it had */
+};
+
+/* Copy the store in directory dir to dest, which becomes, or is, a store as well: its events, owners and modes.
+ * dest does not exist, is empty, or is an older backup of the same store: then only what is new is copied.
+ * NOT_BACKUP otherwise, with the first event that differs. bytes UINT64_MAX: nobody has dir open (IN_USE if
+ * somebody has). Else somebody has, and the backup holds exactly the first so many bytes of the log, which are
+ * whole events and transactions: what EVS_ALL's extent was at some time, and durable since. What was copied is
+ * checked, and synced. After a failure, or a crash, dest is an older backup still, or is not a store yet, and the
+ * next call goes on with it. */
+EVS_API int evs_backup(const char *dir, const char *dest, uint64_t bytes, struct evs_backup *ret,
+                       struct evs_error *err);
 
 /* Append lines that keep their seq, id, time, recorded, version and uid: another store's lines, in order, from
  * seq 1, into an empty store. Takes whole lines and whole transactions; returns how many bytes, which may

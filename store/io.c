@@ -18,7 +18,9 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <linux/fs.h>
 #include <sys/file.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <ucontext.h>
 
@@ -177,6 +179,34 @@ int io_mkdir(int dirfd, const char *path, mode_t mode)
     int r = fault_now();
 
     return r < 0 ? r : RETRY(mkdirat(dirfd, path, mode));
+}
+
+int io_rmdir(int dirfd, const char *path)
+{
+    int r = fault_now();
+
+    return r < 0 ? r : RETRY(unlinkat(dirfd, path, AT_REMOVEDIR));
+}
+
+int io_link(int from_dirfd, const char *from, int dirfd, const char *to)
+{
+    int r = fault_now();
+
+    return r < 0 ? r : RETRY(linkat(from_dirfd, from, dirfd, to, 0));
+}
+
+int io_clone(int fd, int from)
+{
+    int r = fault_now();
+
+    return r < 0 ? r : RETRY(ioctl(fd, FICLONE, from));
+}
+
+int io_chown(int fd, uid_t uid, gid_t gid)
+{
+    int r = fault_now();
+
+    return r < 0 ? r : RETRY(fchown(fd, uid, gid));
 }
 
 int io_stat(int fd, struct stat *ret)

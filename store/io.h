@@ -22,6 +22,10 @@ int io_sync(int fd);     /* fsync; of a directory: its entries */
 int io_rename(int dirfd, const char *from, const char *to);
 int io_unlink(int dirfd, const char *path);
 int io_mkdir(int dirfd, const char *path, mode_t mode);
+int io_rmdir(int dirfd, const char *path);
+int io_link(int from_dirfd, const char *from, int dirfd, const char *to); /* a hard link */
+int io_clone(int fd, int from); /* fd has the bytes of from and shares its blocks (reflink) */
+int io_chown(int fd, uid_t uid, gid_t gid);
 int io_stat(int fd, struct stat *ret);
 int io_lock(int fd, bool shared); /* flock, non-blocking; -EWOULDBLOCK */
 

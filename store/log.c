@@ -409,6 +409,11 @@ int log_span(const struct log *lg, evs_seq seq, struct log_span *ret)
     return 0;
 }
 
+bool log_sealed(const struct log *lg, evs_seq seq)
+{
+    return find_segment(lg, seq, false)->sealed;
+}
+
 int log_span_at(const struct log *lg, uint64_t pos, struct log_span *ret)
 {
     struct segment *s = find_segment(lg, pos, true);

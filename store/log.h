@@ -119,6 +119,8 @@ struct log_span {
 };
 /* 0; -ENOENT where seq is 0 or beyond log_end(). */
 int log_span(const struct log *lg, evs_seq seq, struct log_span *ret);
+/* Is the segment that holds seq sealed: will its file never change again? Of a log opened read-only. */
+bool log_sealed(const struct log *lg, evs_seq seq);
 /* The segment that holds byte pos of all lines joined. -ENOENT beyond the end. */
 int log_span_at(const struct log *lg, uint64_t pos, struct log_span *ret);
 

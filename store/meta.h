@@ -30,6 +30,10 @@ int meta_each_owner(struct meta *m, meta_owner_fn *fn, void *arg, struct evs_err
 /* Are all rows there, and right? DAMAGED if not. What is read is to be believed only after this. */
 int meta_check(struct meta *m, struct evs_error *err);
 
+/* A copy of dir's meta.db, which another process may have open and write to, as it is at one moment: path, where no
+ * file is or an empty one. -ENOENT where dir has none. Not synced. */
+int meta_copy(const char *dir, const char *path, struct evs_error *err);
+
 /* Check every row and SQLite's own integrity_check; the number of findings. */
 int meta_verify(struct meta *m, evs_report_fn *report, void *arg, struct evs_error *err);
 

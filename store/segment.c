@@ -191,19 +191,29 @@ int segment_map_recs(struct segment *s, uint64_t n, uint64_t room, struct evs_er
 
 /* ---- header ---- */
 
-static int write_header(const struct segment *s, int fd, uint32_t flags)
+static int put_header(int fd, evs_seq first, struct segment_mark mark, uint32_t flags)
 {
     struct header h = {
         .version = FORMAT_VERSION,
         .flags = flags,
-        .first = s->first,
-        .bytes = s->synced.bytes,
-        .n = s->synced.n,
+        .first = first,
+        .bytes = mark.bytes,
+        .n = mark.n,
     };
 
     memcpy(h.magic, magic, sizeof magic);
     h.crc = crc32c(0, &h, offsetof(struct header, crc));
     return io_write_all(fd, &h, sizeof h, 0);
+}
+
+static int write_header(const struct segment *s, int fd, uint32_t flags)
+{
+    return put_header(fd, s->first, s->synced, flags);
+}
+
+int segment_write_header(int idx_fd, evs_seq first, struct segment_mark mark, bool sealed)
+{
+    return put_header(idx_fd, first, mark, sealed ? FLAG_SEALED : 0);
 }
 
 static int read_header(struct segment *s, int fd, struct evs_error *err)
@@ -334,6 +344,11 @@ int segment_open_files(struct segment *s, struct evs_error *err)
     s->fd = open_one(s, ".jsonl", O_RDWR);
     if (s->fd < 0)
         return fail_call(s, ".jsonl", s->fd, err);
+    int r = segment_unshare(s->dirfd, s->first, &s->fd, err);
+    if (r > 0)
+        r = map_lines(s, s->fd, s->size, err);
+    if (r < 0)
+        return r;
     s->idx_fd = open_one(s, ".idx", O_RDWR | O_CREAT);
     return s->idx_fd < 0 ? fail_call(s, ".idx", s->idx_fd, err) : 0;
 }

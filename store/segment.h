@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* segment: one file of lines and its idx. Private to log.c, pin.c and resume.c. Appends, cuts, seals;
- * walks lines. Knows nothing of other segments. In memory the same on anonymous memory, without
+/* segment: one file of lines and its idx. Private to log.c, pin.c, resume.c and
+ * backup_file.c. Appends, cuts, seals; walks lines. Knows nothing of other segments. In memory the same on anonymous memory, without
  * files. */
 #ifndef STORE_SEGMENT_H
 #define STORE_SEGMENT_H
@@ -52,7 +52,8 @@ int segment_create(int dirfd, evs_seq first, struct segment_mark room, struct se
  * says, 0 where there is no good one. Keeps no file open. */
 int segment_open(int dirfd, evs_seq first, bool read_only, struct segment **ret,
                  struct evs_error *err);
-/* Open the files for writing, made if need be. Not read only. */
+/* Open the files for writing, made if need be. Not read only. Lines that another name shares (a hard link of a
+ * backup) are copied to a file of their own first. */
 int segment_open_files(struct segment *s, struct evs_error *err);
 /* NULL and half-built are fine; neither syncs nor writes. */
 void segment_close(struct segment *s);
@@ -88,6 +89,12 @@ int segment_note(struct segment *s, struct evs_error *err);
 int segment_sync_idx(struct segment *s, struct evs_error *err); /* only recs */
 int segment_seal(struct segment *s, struct evs_error *err);
 int segment_clean(struct segment *s, struct evs_error *err);
+/* The header of an idx file that nobody has open: its mark, and sealed or not. Does not sync. 0 or a negative
+ * errno. */
+int segment_write_header(int idx_fd, evs_seq first, struct segment_mark mark, bool sealed);
+/* If the file *fd, open for writing, has another name as well, *fd becomes a copy of it under the same name,
+ * synced. 1 if so, else 0. */
+int segment_unshare(int dirfd, evs_seq first, int *fd, struct evs_error *err);
 /* Put rec n < tail.n where it differs. Keeps the idx open until done, which also syncs what nobody
  * else would: the idx of a sealed one. */
 int segment_fix(struct segment *s, uint64_t n, const struct log_rec *rec, struct evs_error *err)
