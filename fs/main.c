@@ -9,8 +9,8 @@
 #include <string.h>
 
 static const struct command *const commands[] = {
-    &command_mount,  &command_append, &command_tail,    &command_import,
-    &command_export, &command_verify, &command_rebuild, &command_stats,
+    &command_mount,  &command_append, &command_tail,    &command_import, &command_export,
+    &command_backup, &command_verify, &command_rebuild, &command_stats,
 };
 
 static void print_help(void)

@@ -259,6 +259,20 @@ def cmd_check_acked(root, out, *tags):
     print(total)
 
 
+def cmd_check_backup(root, before, *tags):
+    """A copy that was begun after BEFORE was saved has all that was acknowledged by then, in order, and never a part
+    of a transaction (check-log)."""
+    for tag in tags:
+        acked = [int(x) for x in open(os.path.join(before, tag)).read().split()]
+        n = 0
+        for line in open(os.path.join(root, "entities/kill", tag, "t.jsonl"), "rb"):
+            if json.loads(line)["n"] != n:
+                die("tag", tag, "has", line, "where", n, "belongs")
+            n += 1
+        if n < acked[-1]:
+            die("tag", tag, "acknowledged", acked[-1], "before, but the copy has", n)
+
+
 def cmd_fsync_time(path, text):
     """write, then fsync: the wall-clock times before and after the fsync."""
     fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)

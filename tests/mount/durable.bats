@@ -326,7 +326,7 @@ first() { ls "$DATA"/log/*.jsonl | head -n 1; }
 
 @test "--help and --version of each command; what is wrong ends with 2" {
     "$EVFS_BIN" --version | grep -qE '[0-9]+\.[0-9]+\.[0-9]+'
-    for c in mount append tail export import verify rebuild stats; do
+    for c in mount append tail export import backup verify rebuild stats; do
         "$EVFS_BIN" --help | grep -qw "$c"
         [ "$("$EVFS_BIN" $c --help | wc -l)" -ge 3 ]
         code=0
