@@ -133,9 +133,41 @@ void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
         file_free(file_of(fi));
 }
 
-/* CREATE: opens a file that has no event yet, whose size is 0 and whose name is not kept. EPERM where no
- * file may be, EINVAL for a name that is no type's, ENAMETOOLONG; EEXIST with O_EXCL for what another path
- * made meanwhile. The mode is the directory's, whatever is asked for. */
+enum { GROUPS = 1024 }; /* of a user; whoever has more is not seen to be in the others */
+
+static bool in_group(fuse_req_t req, gid_t gid)
+{
+    gid_t groups[GROUPS];
+    int n = gid == fuse_req_ctx(req)->gid ? 0 : fuse_req_getgroups(req, GROUPS, groups);
+
+    for (int i = 0; i < n && i < GROUPS; i++)
+        if (groups[i] == gid)
+            return true;
+    return gid == fuse_req_ctx(req)->gid;
+}
+
+/* May the caller open a file with these attributes so? The kernel asks only whether a file may be made here,
+ * and who makes one may do anything with it: but it is its directory's owner's, as are the events that will
+ * come. */
+static int check_access(fuse_req_t req, const struct stat *st, int flags)
+{
+    const struct fuse_ctx *ctx = fuse_req_ctx(req);
+    int how = flags & O_ACCMODE;
+    mode_t want = how == O_RDONLY ? 4 : how == O_WRONLY ? 2 : 6, have = st->st_mode;
+
+    if (ctx->uid == 0)
+        return 0;
+    if (ctx->uid == st->st_uid)
+        have >>= 6;
+    else if (in_group(req, st->st_gid))
+        have >>= 3;
+    return (have & want) == want ? 0 : -EACCES;
+}
+
+/* CREATE: opens a file that has no event yet, whose size is 0 and whose name is not kept. EACCES where the
+ * file that it will be may not be opened so, EPERM where no file may be, EINVAL for a name that is no
+ * type's, ENAMETOOLONG; EEXIST with O_EXCL for what another path made meanwhile. The mode is the
+ * directory's, whatever is asked for. */
 void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
                struct fuse_file_info *fi)
 {
@@ -161,7 +193,9 @@ void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
         fuse_reply_err(req, -r);
         return;
     }
-    r = open_view(fs, &n, fi);
+    r = check_access(req, &e.attr, fi->flags);
+    if (r == 0)
+        r = open_view(fs, &n, fi);
     if (r < 0)
         fuse_reply_err(req, -r);
     else if (fuse_reply_create(req, &e, fi) < 0)

@@ -405,6 +405,10 @@ static void stranger(void)
     WORKS(append_to(at("entities/drop/t.jsonl"), "1\n"));
     FAILS(EACCES, open_close(at("entities/drop/t.jsonl"), O_RDONLY));
     FAILS(EACCES, open_close(at("entities/drop/t.jsonl"), O_RDWR | O_APPEND));
+    /* A file that it would make is not its own: others' events will be in it. */
+    FAILS(EACCES, open_close(at("entities/drop/new.jsonl"), O_RDONLY | O_CREAT));
+    FAILS(EACCES, open_close(at("entities/drop/new.jsonl"), O_RDWR | O_APPEND | O_CREAT));
+    WORKS(open_close(at("entities/drop/new.jsonl"), O_WRONLY | O_APPEND | O_CREAT));
     FAILS(EACCES, opendir(at("entities/drop")) ? 0 : -1);
     /* Not the owner, whatever it may write. */
     FAILS(EPERM, chmod(at("entities/open"), 0700));
