@@ -38,6 +38,7 @@ static inline char *model_read(struct evs_store *st, const struct evs_view *v, s
     CHECK_EQ(got, x.bytes);
     evs_cursor_free(c);
     *ret_n = got;
+    buf[got] = '\0'; /* who looks for a number at its end stops there */
     return buf;
 }
 

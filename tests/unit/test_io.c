@@ -269,7 +269,8 @@ static void memory_is_zero(void)
     p[(1u << 31) + 1] = 7;
     CHECK_EQ(p[1u << 31], 0);
     CHECK_EQ(io_unmap(p, (size_t)1 << 32), 0);
-    CHECK_EQ(io_map_memory((size_t)1 << 62, &p), -ENOMEM);
+    int r = io_map_memory((size_t)1 << 62, &p);
+    CHECK(r == -ENOMEM || r == -EINVAL); /* valgrind's answer */
 }
 
 int main(void)
