@@ -295,6 +295,7 @@ static int64_t polled(int fd, struct answer *r)
 static int64_t flags_of(int fd, const struct step *s, struct answer *a)
 {
     char buf[32000];
+    struct stat st;
     int now = fcntl(fd, F_GETFL);
     int64_t n = 0;
 
@@ -306,7 +307,8 @@ static int64_t flags_of(int fd, const struct step *s, struct answer *a)
     int r = fcntl(fd, F_SETFL, now & ~O_APPEND), e = errno;
     if (now & O_APPEND) {
         n = pwrite(fd, buf, lines(buf, sizeof buf, s->a), 0);
-        if (fcntl(fd, F_SETFL, now) < 0)
+        /* The kernel took it for a write at 0, and knows the size when it is asked for. */
+        if (fcntl(fd, F_SETFL, now) < 0 || fstat(fd, &st) < 0)
             return -2;
     }
     (void)snprintf(buf, 32, "wrote %lld", (long long)n);
