@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <time.h>
 
 #define BLOCK_BYTES 4096
 
@@ -78,20 +79,44 @@ static mode_t border(struct fs *fs, const struct node *n, const struct node_name
     return shows_below(n) ? evs_border_mask(fs->st, &dir) : 0444;
 }
 
-bool attr_may_read(struct fs *fs, const struct node *n, fuse_req_t req)
+bool attr_may(struct fs *fs, const struct node *n, fuse_req_t req, mode_t want)
 {
     struct evs_cred cred = attr_cred(req);
     struct node_names nm;
     struct evs_owner owner;
 
-    if (cred.uid == 0 || !shows_below(n))
-        return true;
+    if (cred.uid == 0 || (node_traits(n->kind)->document && n->kind != NODE_STATE))
+        return true; /* documents are everybody's to read; what they show is another question */
     node_names(fs->st, n, &nm);
     owner_of(fs, n, &nm, &owner);
-    if (cred.uid != owner.uid || !(owner.mode & 0400))
+    if ((evs_rights(&owner, &cred) & want) != want)
+        return false;
+    if (!(want & 4) || !shows_below(n))
         return true;
     struct evs_dir dir = attr_dir(n, &nm);
-    return evs_may_read(fs->st, &dir, &cred);
+    return cred.uid == owner.uid ? evs_may_read(fs->st, &dir, &cred)
+                                 : evs_border_mask(fs->st, &dir) == 0444;
+}
+
+bool attr_lease(struct fs *fs, const struct node *n)
+{
+    struct timespec now;
+
+    (void)clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+    uint64_t ms = (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+    (void)pthread_rwlock_rdlock(&fs->settling);
+    bool leased = settle_may_lease(&fs->settle, n->id, ms) && lease_grant(fs->leases, n) == 0;
+    (void)pthread_rwlock_unlock(&fs->settling);
+    return leased;
+}
+
+/* What was leased before is void; what is leased from now on was settled after the change. */
+void attr_changed(struct fs *fs, const struct node *dir)
+{
+    (void)pthread_rwlock_wrlock(&fs->settling);
+    settle_change(&fs->settle);
+    (void)pthread_rwlock_unlock(&fs->settling);
+    lease_break_dir(fs->leases, dir);
 }
 
 static mode_t mode_of(struct fs *fs, const struct node *n, const struct node_names *nm,

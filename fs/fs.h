@@ -10,6 +10,7 @@
 #include "fs/lease.h"
 #include "fs/node.h"
 #include "fs/pool.h"
+#include "fs/settle.h"
 #include "fs/tree.h"
 
 #include <fuse_lowlevel.h>
@@ -32,6 +33,9 @@ struct fs {
     struct fuse_session *se; /* NULL until there is one */
     struct nodes *nodes;
     struct leases *leases;
+    struct settle settle;
+    pthread_rwlock_t
+        settling; /* held while a lease is granted, and for writing where owners have changed */
     struct pool *pool, *sync_pool; /* a pool of one: no sync waits behind states and documents */
     struct sync_queue syncs;
     bool strict, sync, read_only; /* const while mounted */
@@ -66,9 +70,14 @@ int attr_entry(struct fs *fs, struct node *n, bool real, struct fuse_entry_param
 
 /* Whose request it is; valid as long as the request. */
 struct evs_cred attr_cred(fuse_req_t req);
-/* The kernel lets the caller read file n. So may its owner by the bits, which can't say of which groups he is:
- * here it is known, and each border below is asked. (Who has no bit came by a capability, and may.) */
-bool attr_may_read(struct fs *fs, const struct node *n, fuse_req_t req);
+/* May the caller do this (4 read, 2 write, 1 search) with n as it is now? The kernel has judged as well, but
+ * perhaps by what was (settle.c), and by bits that can't say of which groups a file's owner is. By uid, gid and
+ * groups alone: capabilities without uid 0 are nothing here. */
+bool attr_may(struct fs *fs, const struct node *n, fuse_req_t req, mode_t want);
+/* Grant a lease of numbered node n for a GETATTR that is going to look. False: nothing of the reply is kept. */
+bool attr_lease(struct fs *fs, const struct node *n);
+/* Owner or mode of directory dir has changed: when this returns the kernel knows of no attribute from before. */
+void attr_changed(struct fs *fs, const struct node *dir);
 
 /* ---- open files (file.c) ---- */
 

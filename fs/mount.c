@@ -197,6 +197,7 @@ static int open_store(struct mount *m)
     fs->read_only = o->read_only;
     fs->owner = getuid();
     pthread_mutex_init(&fs->owners_lock, NULL);
+    pthread_rwlock_init(&fs->settling, NULL);
     pthread_mutex_init(&fs->files_lock, NULL);
     pthread_mutex_init(&fs->syncs.lock, NULL);
     fs->nodes = nodes_new(fs->st);

@@ -64,7 +64,7 @@ static void state_attr(struct pool_task *task)
 {
     struct attr_task *t = (struct attr_task *)task;
     struct fs *fs = t->fs;
-    double timeout = lease_grant(fs->leases, &t->node) == 0 ? FS_LONG_S : 0;
+    bool leased = attr_lease(fs, &t->node);
     struct stat st;
     uint64_t version = 0;
     int r = attr_fill(fs, &t->node, &st, &version);
@@ -79,16 +79,17 @@ static void state_attr(struct pool_task *task)
         free(json);
         st.st_size = (off_t)n;
         st.st_blocks = (blkcnt_t)((n + 511) / 512);
-        lease_told(fs->leases, &t->node, version);
-        fuse_reply_attr(t->req, &st, timeout);
+        if (leased)
+            lease_told(fs->leases, &t->node, version);
+        fuse_reply_attr(t->req, &st, leased ? FS_LONG_S : 0);
     } else {
         fuse_reply_err(t->req, -r);
     }
     free(t);
 }
 
-/* GETATTR: the attributes, kept until a notification; at once void for what is not real yet and for
- * .evfs/, which changes with everything. ESTALE for a node that we don't know. state.json has its true size,
+/* GETATTR: the attributes, kept until a notification; at once void for what is not real yet, for a while after
+ * owners have changed (settle.c), and for .evfs/, which changes with everything. ESTALE for a node that we don't know. state.json has its true size,
  * from the pool. */
 void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
@@ -114,7 +115,7 @@ void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
         return;
     }
     if (node_numbered(&n) && (!node_traits(n.kind)->document || n.kind == NODE_README))
-        leased = lease_grant(fs->leases, &n) == 0;
+        leased = attr_lease(fs, &n);
     uint64_t version = 0;
     r = attr_fill(fs, &n, &st, &version);
     if (r < 0) {
@@ -171,7 +172,7 @@ static int set_owner(struct fs *fs, struct node *n, const struct fuse_ctx *ctx,
     node_find(
         fs->st,
         n); /* it has a number now, and what is below may have been leased before it had one */
-    lease_break_dir(fs->leases, n);
+    attr_changed(fs, n);
     return 0;
 }
 

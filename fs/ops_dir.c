@@ -168,12 +168,14 @@ void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
         r = -EEXIST;
     if (r == 0 && !node_traits(n.kind)->dir)
         r = -EPERM;
+    if (r == 0 && !attr_may(fs, &dir, req, 3))
+        r = -EACCES;
     if (r == 0)
         r = make_dir(fs, &dir, &n, fuse_req_ctx(req), mode);
     if (r == 0) {
         node_find(fs->st, &n);
         node_find(fs->st, &dir); /* the way to it is real now */
-        lease_break_dir(fs->leases, &dir);
+        attr_changed(fs, &dir);
         r = attr_entry(fs, &n, tree_exists(fs->st, &n), &e);
     }
     if (r < 0)
@@ -206,6 +208,8 @@ void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
         r = tree_child(fs->st, &dir, name, &n);
     if (r == 0 && n.kind != NODE_ENTITY && n.kind != NODE_TYPE)
         r = -EPERM;
+    if (r == 0 && !attr_may(fs, &dir, req, 3))
+        r = -EACCES;
     if (r == 0) {
         node_names(fs->st, &n, &nm);
         struct evs_dir d = attr_dir(&n, &nm);
@@ -217,6 +221,6 @@ void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
             r = -EPERM;
     }
     if (r == 0)
-        lease_break_dir(fs->leases, &dir);
+        attr_changed(fs, &dir);
     fuse_reply_err(req, -r);
 }

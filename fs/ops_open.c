@@ -99,14 +99,23 @@ static void open_doc(struct pool_task *task)
     free(t);
 }
 
+static mode_t wanted(int flags)
+{
+    int how = flags & O_ACCMODE;
+
+    return (mode_t)((how != O_WRONLY ? 4 : 0) | (how != O_RDONLY ? 2 : 0));
+}
+
 /* OPEN. EPERM for a write open of what computes or exists, but for O_APPEND of a view; ENOENT for a document
- * of nothing; EACCES where a border closes it to its owner. Caches: see above. */
+ * of nothing; EACCES for who may not, now. Caches: see above. */
 void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
     struct fs *fs = fs_of(req);
     struct node n;
     int r = nodes_resolve(fs->nodes, ino, &n);
 
+    if (r == 0 && !attr_may(fs, &n, req, wanted(fi->flags)))
+        r = -EACCES;
     if (r == 0 && node_traits(n.kind)->document) {
         struct doc_task *t = malloc(sizeof *t);
         r = !t ? -ENOMEM : check_write(&n, fi->flags, 1);
@@ -122,10 +131,7 @@ void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
         }
         free(t);
     } else if (r == 0) {
-        bool reads = (fi->flags & O_ACCMODE) != O_WRONLY;
-        r = !node_traits(n.kind)->view             ? -EISDIR
-            : reads && !attr_may_read(fs, &n, req) ? -EACCES
-                                                   : open_view(fs, &n, fi);
+        r = node_traits(n.kind)->view ? open_view(fs, &n, fi) : -EISDIR;
     }
     if (r < 0)
         fuse_reply_err(req, -r);
@@ -187,6 +193,9 @@ void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
         if (real && (fi->flags & O_EXCL))
             r = -EEXIST;
     }
+    /* What is there is opened, what is not is made. */
+    if (r == 0 && !(real ? attr_may(fs, &n, req, wanted(fi->flags)) : attr_may(fs, &dir, req, 3)))
+        r = -EACCES;
     if (r == 0)
         r = attr_entry(fs, &n, real, &e);
     if (r < 0) {

@@ -325,6 +325,8 @@ struct evs_dir {
     size_t n;
 };
 
+/* What the mode bits let cred do: 4 read, 2 write, 1 search. */
+EVS_API mode_t evs_rights(const struct evs_owner *own, const struct evs_cred *cred);
 /* The owner and mode of a directory: its own, or the nearest ancestor's that has one. *ret_own (may be
  * NULL) says whether it is its own. Exists or not, any valid name has an owner. */
 EVS_API void evs_get_owner(struct evs_store *st, const struct evs_dir *d, struct evs_owner *ret,

@@ -210,13 +210,14 @@ static bool in_group(const struct evs_cred *c, gid_t gid)
     return false;
 }
 
-/* What do the mode bits let cred do with what `own` owns? */
 mode_t owners_rights(const struct evs_owner *own, const struct evs_cred *c)
 {
-    return (c->uid == own->uid      ? own->mode >> 6
-            : in_group(c, own->gid) ? own->mode >> 3
-                                    : own->mode) &
-           07;
+    mode_t group = own->mode >> 3 & 07, others = own->mode & 07;
+
+    if (c->uid == own->uid)
+        return own->mode >> 6 & 07;
+    /* The groups of a process are read from /proc: only where they make a difference. */
+    return group != others && in_group(c, own->gid) ? group : others;
 }
 
 #define WAY_MAX (LIMIT_COMPONENTS + 2)

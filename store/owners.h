@@ -54,6 +54,9 @@ bool owners_may_read(struct owners *o, const struct evs_dir *d, const struct evs
 /* evs_borders(). */
 size_t owners_borders(struct owners *o, const struct index *ix, bool names, char *buf, size_t n);
 
+/* evs_rights(). */
+mode_t owners_rights(const struct evs_owner *own, const struct evs_cred *cred);
+
 /* What owners_may_append() answers holds as long as this is the same. Load it before asking. */
 static inline uint64_t owners_gen(const struct owners *o)
 {

@@ -19,7 +19,5 @@ const struct owner_row *owners_nearest(const struct owners *o, enum evs_dir_kind
                                        struct slice name);
 /* Does row lie below d? Below the root lies everything but types/. */
 bool owners_is_below(const struct owner_row *row, const struct evs_dir *d);
-/* What the mode bits (07) let cred do with what own owns. */
-mode_t owners_rights(const struct evs_owner *own, const struct evs_cred *cred);
 
 #endif

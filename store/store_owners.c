@@ -214,6 +214,11 @@ mode_t evs_border_mask(struct evs_store *st, const struct evs_dir *d)
     return owners_border_mask(&st->owners, d, st->ix, st->lg);
 }
 
+mode_t evs_rights(const struct evs_owner *own, const struct evs_cred *cred)
+{
+    return owners_rights(own, cred);
+}
+
 bool evs_may_read(struct evs_store *st, const struct evs_dir *d, const struct evs_cred *cred)
 {
     return owners_may_read(&st->owners, d, cred, st->ix, st->lg);

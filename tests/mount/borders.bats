@@ -9,6 +9,7 @@ setup() {
     E=$MNT/entities F=$MNT/events.jsonl
 }
 teardown() { cleanup; }
+race() { python3 "$BATS_TEST_DIRNAME/borders_race.py" "$MNT" "$@"; }
 borders() { python3 "$BATS_TEST_DIRNAME/borders.py" "$MNT" "$@"; }
 
 @test "every user tries every call on every kind of file" {
@@ -27,4 +28,13 @@ borders() { python3 "$BATS_TEST_DIRNAME/borders.py" "$MNT" "$@"; }
 
 @test "who owned a directory has no rights to it any more, though the kernel may think so" {
     borders stale
+}
+
+@test "8 writers above a border: once the chmod has returned, nothing of theirs is stored" {
+    race flips "$(by_mode 10 30 5000)"
+}
+
+@test "a chmod or chown holds for the next open and stat of anybody, under load" {
+    race at_once "$(by_mode 300 2000 20000)"
+    check_log
 }

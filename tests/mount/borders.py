@@ -4,7 +4,7 @@
 # rules, not from the program: a directory has its own owner and mode or those of the nearest above (rows); a path
 # needs x on each directory; a file has its directory's rights without x; and a file that shows what lies below
 # a border is read by nobody whom the border keeps out. Runs as root; each user is a child process.
-import errno, json, os, pickle, random, select, stat, sys, time
+import errno, json, os, pickle, select, sys
 from itertools import product
 
 MNT = ""
@@ -553,14 +553,15 @@ def cmd_stale():
     expect(as_user("beta", code, os.rmdir, e + "/.mine"), "OK", "rmdir by its owner")
 
 
-def main():
+def main(commands):
     global MNT
     MNT = sys.argv[1]
-    globals()["cmd_" + sys.argv[2]](*sys.argv[3:])
+    commands["cmd_" + sys.argv[2]](*sys.argv[3:])
     for f in FAILED[:60]:
         print(f, file=sys.stderr)
     if FAILED:
         sys.exit(f"{len(FAILED)} differ")
 
 
-main()
+if __name__ == "__main__":
+    main(globals())
