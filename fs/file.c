@@ -4,15 +4,24 @@
  * found once and stays: numbers never change their meaning. */
 #include "fs/fs.h"
 
+#include <errno.h>
 #include <stdlib.h>
 
-struct open_file *file_new(struct fs *fs, const struct node *n)
+int file_new(struct fs *fs, const struct node *n, uid_t uid, struct open_file **ret_f)
 {
     struct open_file *f = calloc(1, sizeof *f);
 
     if (!f)
-        return NULL;
+        return -ENOMEM;
+    pthread_mutex_lock(&fs->files_lock);
+    bool ok = quota_take(&fs->file_quota, uid, 1);
+    pthread_mutex_unlock(&fs->files_lock);
+    if (!ok) {
+        free(f);
+        return -ENFILE;
+    }
     f->fs = fs;
+    f->uid = uid;
     f->id = n->id;
     f->kind = n->kind;
     pthread_mutex_init(&f->lock, NULL);
@@ -29,7 +38,22 @@ struct open_file *file_new(struct fs *fs, const struct node *n)
     fs->files = f;
     fs->files_n++;
     pthread_mutex_unlock(&fs->files_lock);
-    return f;
+    *ret_f = f;
+    return 0;
+}
+
+int file_set_doc(struct open_file *f, char *doc, size_t n)
+{
+    pthread_mutex_lock(&f->fs->files_lock);
+    bool ok = quota_take(&f->fs->doc_quota, f->uid, n);
+    pthread_mutex_unlock(&f->fs->files_lock);
+    if (!ok) {
+        free(doc);
+        return -ENOBUFS;
+    }
+    f->doc = doc;
+    f->doc_n = n;
+    return 0;
 }
 
 void file_free(struct open_file *f)
@@ -41,6 +65,8 @@ void file_free(struct open_file *f)
     pthread_mutex_unlock(&f->reading);
     pthread_mutex_lock(&f->fs->files_lock);
     f->fs->files_n--;
+    quota_give(&f->fs->file_quota, f->uid, 1);
+    quota_give(&f->fs->doc_quota, f->uid, f->doc ? f->doc_n : 0);
     *f->prev = f->next;
     if (f->next)
         f->next->prev = f->prev;

@@ -10,6 +10,7 @@
 #include "fs/lease.h"
 #include "fs/node.h"
 #include "fs/pool.h"
+#include "fs/quota.h"
 #include "fs/settle.h"
 #include "fs/tree.h"
 
@@ -43,8 +44,9 @@ struct fs {
     int64_t start_us;             /* the time of what has no event */
     pthread_mutex_t owners_lock;  /* of changes: from reading an owner to setting it */
     pthread_mutex_t files_lock;
-    struct open_file *files; /* under files_lock */
-    size_t files_n;          /* under files_lock */
+    struct open_file *files;            /* under files_lock */
+    size_t files_n;                     /* under files_lock */
+    struct quota file_quota, doc_quota; /* under files_lock */
 };
 
 /* One line to stderr, or to syslog for a daemon. level: syslog's. */
@@ -89,7 +91,8 @@ struct open_file {
     struct evs_writer *writer; /* NULL: not open for writing */
     bool reader;               /* open for reading */
     bool level;                /* O_NONBLOCK: readable while anything is unread */
-    char *doc;                 /* the snapshot of a document */
+    uid_t uid;                 /* who opened it: on his account it is */
+    char *doc;                 /* the snapshot of a document: file_set_doc() */
     size_t doc_n;
 
     pthread_mutex_t reading;   /* of cursor; held while it reads */
@@ -106,8 +109,11 @@ struct open_file {
 
 /* What docs_make() wants to know of the mount. */
 struct docs_reader file_reader(struct fs *fs, uid_t uid);
-struct open_file *file_new(struct fs *fs, const struct node *n); /* NULL: no memory */
-void file_free(struct open_file *f);                             /* NULL is fine */
+/* -ENFILE where uid has his part of all open files, -ENOMEM. */
+int file_new(struct fs *fs, const struct node *n, uid_t uid, struct open_file **ret_f);
+void file_free(struct open_file *f); /* NULL is fine */
+/* The file takes a malloc'ed document over. -ENOBUFS where uid has his part of all that are open: it is freed. */
+int file_set_doc(struct open_file *f, char *doc, size_t n);
 /* *n becomes the node. 1 if f->view is known by now, 0 if not, -ESTALE. Under f->lock. */
 int file_view(struct open_file *f, struct node *n);
 

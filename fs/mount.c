@@ -199,6 +199,8 @@ static int open_store(struct mount *m)
     pthread_mutex_init(&fs->owners_lock, NULL);
     pthread_rwlock_init(&fs->settling, NULL);
     pthread_mutex_init(&fs->files_lock, NULL);
+    fs->file_quota.whole = QUOTA_FILES;
+    fs->doc_quota.whole = QUOTA_DOC_BYTES;
     pthread_mutex_init(&fs->syncs.lock, NULL);
     fs->nodes = nodes_new(fs->st);
     fs->leases = fs->nodes ? lease_new(fs->st, fs->nodes, &lease) : NULL;
@@ -293,6 +295,8 @@ static int end(struct mount *m)
     pool_stop(fs->sync_pool);
     while (fs->files)
         file_free(fs->files);
+    quota_done(&fs->file_quota);
+    quota_done(&fs->doc_quota);
     if (fs->se)
         fuse_session_destroy(fs->se);
     lease_free(fs->leases);

@@ -41,7 +41,7 @@ static int open_writer(struct fs *fs, const struct node *n, struct open_file *f)
 }
 
 /* Open node n, a view, into *fi. */
-static int open_view(struct fs *fs, const struct node *n, struct fuse_file_info *fi)
+static int open_view(struct fs *fs, const struct node *n, uid_t uid, struct fuse_file_info *fi)
 {
     struct evs_extent x = {0};
     struct open_file *f;
@@ -54,9 +54,8 @@ static int open_view(struct fs *fs, const struct node *n, struct fuse_file_info 
     r = check_write(n, fi->flags, x.bytes);
     if (r < 0)
         return r;
-    f = file_new(fs, n);
-    if (!f)
-        return -ENOMEM;
+    if ((r = file_new(fs, n, uid, &f)) < 0)
+        return r;
     f->reader = (fi->flags & O_ACCMODE) != O_WRONLY;
     f->level = (fi->flags & O_NONBLOCK) != 0;
     if ((fi->flags & O_ACCMODE) != O_RDONLY) {
@@ -86,8 +85,13 @@ static void open_doc(struct pool_task *task)
 {
     struct doc_task *t = (struct doc_task *)task;
     struct docs_reader reader = file_reader(t->fs, t->uid);
-    struct open_file *f = file_new(t->fs, &t->node);
-    int r = f ? docs_make(&reader, &t->node, &f->doc, &f->doc_n) : -ENOMEM;
+    struct open_file *f = NULL;
+    char *doc;
+    size_t n;
+    int r = file_new(t->fs, &t->node, t->uid, &f);
+
+    if (r == 0 && (r = docs_make(&reader, &t->node, &doc, &n)) == 0)
+        r = file_set_doc(f, doc, n);
 
     t->fi.fh = (uintptr_t)f;
     t->fi.direct_io = 1;
@@ -107,7 +111,8 @@ static mode_t wanted(int flags)
 }
 
 /* OPEN. EPERM for a write open of what computes or exists, but for O_APPEND of a view; ENOENT for a document
- * of nothing; EACCES for who may not, now. Caches: see above. */
+ * of nothing; EACCES for who may not, now; ENFILE and ENOBUFS for who has his part of all
+ * open files, or of the bytes of open documents. Caches: see above. */
 void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
     struct fs *fs = fs_of(req);
@@ -131,43 +136,12 @@ void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
         }
         free(t);
     } else if (r == 0) {
-        r = node_traits(n.kind)->view ? open_view(fs, &n, fi) : -EISDIR;
+        r = node_traits(n.kind)->view ? open_view(fs, &n, fuse_req_ctx(req)->uid, fi) : -EISDIR;
     }
     if (r < 0)
         fuse_reply_err(req, -r);
     else if (fuse_reply_open(req, fi) < 0)
         file_free(file_of(fi));
-}
-
-enum { GROUPS = 1024 }; /* of a user; whoever has more is not seen to be in the others */
-
-static bool in_group(fuse_req_t req, gid_t gid)
-{
-    gid_t groups[GROUPS];
-    int n = gid == fuse_req_ctx(req)->gid ? 0 : fuse_req_getgroups(req, GROUPS, groups);
-
-    for (int i = 0; i < n && i < GROUPS; i++)
-        if (groups[i] == gid)
-            return true;
-    return gid == fuse_req_ctx(req)->gid;
-}
-
-/* May the caller open a file with these attributes so? The kernel asks only whether a file may be made here,
- * and who makes one may do anything with it: but it is its directory's owner's, as are the events that will
- * come. */
-static int check_access(fuse_req_t req, const struct stat *st, int flags)
-{
-    const struct fuse_ctx *ctx = fuse_req_ctx(req);
-    int how = flags & O_ACCMODE;
-    mode_t want = how == O_RDONLY ? 4 : how == O_WRONLY ? 2 : 6, have = st->st_mode;
-
-    if (ctx->uid == 0)
-        return 0;
-    if (ctx->uid == st->st_uid)
-        have >>= 6;
-    else if (in_group(req, st->st_gid))
-        have >>= 3;
-    return (have & want) == want ? 0 : -EACCES;
 }
 
 /* CREATE: opens a file that has no event yet, whose size is 0 and whose name is not kept. EACCES where the
@@ -193,8 +167,10 @@ void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
         if (real && (fi->flags & O_EXCL))
             r = -EEXIST;
     }
-    /* What is there is opened, what is not is made. */
-    if (r == 0 && !(real ? attr_may(fs, &n, req, wanted(fi->flags)) : attr_may(fs, &dir, req, 3)))
+    /* The kernel asks only whether a file may be made here, and who makes one may do anything with it: but it is
+     * its directory's owner's, as are the events that will come. */
+    if (r == 0 &&
+        !(attr_may(fs, &n, req, wanted(fi->flags)) && (real || attr_may(fs, &dir, req, 3))))
         r = -EACCES;
     if (r == 0)
         r = attr_entry(fs, &n, real, &e);
@@ -202,9 +178,7 @@ void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
         fuse_reply_err(req, -r);
         return;
     }
-    r = check_access(req, &e.attr, fi->flags);
-    if (r == 0)
-        r = open_view(fs, &n, fi);
+    r = open_view(fs, &n, fuse_req_ctx(req)->uid, fi);
     if (r < 0)
         fuse_reply_err(req, -r);
     else if (fuse_reply_create(req, &e, fi) < 0)

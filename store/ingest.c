@@ -236,10 +236,21 @@ static uint32_t judge_again(struct evs_store *st, struct batch *b, uint32_t n,
 
 /* ---- under the lock ---- */
 
+/* Types are for ever, so one user must not make them all. Root and the owner of the store may. */
+static NEEDS_COMMIT bool may_make_type(struct evs_store *st, uid_t uid)
+{
+    uint64_t staged = st->ix->staged_types, made = shares_of(&st->types_made, uid) + staged;
+
+    return shares_allow(made, LIMIT_TYPES - index_type_count(st->ix) - staged) ||
+           owners_is_free(&st->owners, uid);
+}
+
 /* An event whose entity or type the store did not have when it was prepared. */
-static NEEDS_COMMIT int decide_new(struct evs_store *st, struct prepared *p, struct evs_error *err)
+static NEEDS_COMMIT int decide_new(struct evs_store *st, struct prepared *p, uid_t uid,
+                                   struct evs_error *err)
 {
     struct event *ev = &p->ev;
+    uint32_t staged = st->ix->staged_types;
 
     if (!p->entity)
         p->entity = index_stage_entity(st->ix, ev->entity, p->entity_hash);
@@ -247,6 +258,8 @@ static NEEDS_COMMIT int decide_new(struct evs_store *st, struct prepared *p, str
         p->id_hash = index_id_hash(p->entity, ev->id);
     if (!p->type && !(p->type = index_stage_type(st->ix, ev->type, p->type_hash)))
         return evs_fail_at(err, EVS_TOO_MANY, ev->pos, "types");
+    if (UNLIKELY(st->ix->staged_types != staged) && !may_make_type(st, uid))
+        return evs_fail_at(err, EVS_TOO_MANY, ev->pos, "types by one user");
     return 0;
 }
 
@@ -274,12 +287,12 @@ static bool is_in_table(const struct prepared *p)
 }
 
 static NEEDS_COMMIT int decide_one(struct evs_store *st, struct batch *b, struct prepared *p,
-                                   evs_seq end, struct evs_error *err)
+                                   evs_seq end, uid_t uid, struct evs_error *err)
 {
     int same;
 
     p->seq = 0;
-    if (UNLIKELY(!p->entity || !p->type) && decide_new(st, p, err) < 0)
+    if (UNLIKELY(!p->entity || !p->type) && decide_new(st, p, uid, err) < 0)
         return -1;
     if (p->ev.id.p && (same = decide_repeat(st, b, p, end, err)) != 0)
         return same < 0 ? -1 : 0;
@@ -297,7 +310,7 @@ static NEEDS_COMMIT int decide_one(struct evs_store *st, struct batch *b, struct
 }
 
 /* Decide the first n events, as far as they go; returns how many, with b->n_stored of them to be stored. */
-static NEEDS_COMMIT uint32_t decide(struct evs_store *st, struct batch *b, uint32_t n,
+static NEEDS_COMMIT uint32_t decide(struct evs_store *st, struct batch *b, uint32_t n, uid_t uid,
                                     struct evs_error *err)
 {
     evs_seq end = log_end(st->lg);
@@ -309,7 +322,7 @@ static NEEDS_COMMIT uint32_t decide(struct evs_store *st, struct batch *b, uint3
         struct stage_mark before = {0};
         if (UNLIKELY(fresh))
             before = index_stage_mark(st->ix);
-        if (UNLIKELY(decide_one(st, b, p, end, err) < 0)) {
+        if (UNLIKELY(decide_one(st, b, p, end, uid, err) < 0)) {
             if (fresh)
                 index_drop(st->ix, &before);
             return i;
@@ -434,7 +447,7 @@ static NEEDS_COMMIT uint32_t commit_locked(struct evs_store *st, struct batch *b
         return 0;
     }
     const struct stage_mark before = index_stage_mark(st->ix);
-    done = decide(st, b, n, err);
+    done = decide(st, b, n, uid, err);
     if (done < n && transaction) {
         undecide(st, b, &before);
         return 0;
@@ -447,6 +460,8 @@ static NEEDS_COMMIT uint32_t commit_locked(struct evs_store *st, struct batch *b
         undecide(st, b, &before);
         return 0;
     }
+    if (UNLIKELY(st->ix->staged_types))
+        shares_add(&st->types_made, uid, st->ix->staged_types);
     index_keep(st->ix);
     ap->n = b->n_stored;
     apply(st, ap);

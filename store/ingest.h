@@ -9,6 +9,7 @@
 #include "owners.h"
 #include "pending.h"
 #include "reject.h"
+#include "share.h"
 
 #define BATCH_EVENTS 512 /* of one go; a transaction may have more */
 
@@ -21,6 +22,7 @@ struct evs_store {
     struct reject *rejects;
     struct owners owners;
     struct pending pending;
+    struct shares types_made UNDER_COMMIT; /* since the store was opened, by user */
     struct evs_options options;
     int dirfd, lockfd; /* -1 in memory */
     uint32_t id_key;   /* 22 bits of every id that the store makes */

@@ -13,6 +13,7 @@
 #define LIMIT_COMPONENTS           32u            /* of an entity id */
 #define LIMIT_COMPONENT_FILE_BYTES 255u           /* an encoded component with its longest suffix */
 #define LIMIT_TYPES                65536u         /* types a store */
+#define LIMIT_OWNERS               262144u        /* directories with an owner of their own */
 #define LIMIT_PENDING_BYTES        (256ull << 20) /* unfinished values of all writers together */
 #define LIMIT_REJECTED_BYTES       (1u << 20) /* rejected.jsonl; the older half goes when it is reached */
 #define LIMIT_REJECTED_VALUE_BYTES 4096u         /* of one rejected value, what is kept */

@@ -3,6 +3,7 @@
  * ends. (2) The rows below a directory are neighbours: names that begin with it and a '/'. */
 #include "owners_rows.h"
 #include "limits.h"
+#include "share.h"
 
 #include <errno.h>
 
@@ -125,6 +126,29 @@ int owners_clear(struct owners *o, const struct evs_dir *d)
     }
     (void)pthread_rwlock_unlock(&o->lock);
     return r;
+}
+
+bool owners_is_free(struct owners *o, uid_t uid)
+{
+    struct evs_owner root = {.uid = 0};
+
+    (void)owners_get(o, &(struct evs_dir){.kind = EVS_DIR_ROOT}, &root);
+    return uid == 0 || uid == root.uid;
+}
+
+bool owners_has_room(struct owners *o, const struct evs_dir *d, const struct evs_owner *own)
+{
+    size_t his = 1;
+
+    if (owners_get(o, d, &(struct evs_owner){0}))
+        return true;
+    bool is_free = owners_is_free(o, own->uid);
+    (void)pthread_rwlock_rdlock(&o->lock);
+    size_t left = o->n < LIMIT_OWNERS ? LIMIT_OWNERS - o->n : 0;
+    for (size_t i = 0; !is_free && i < o->n; i++)
+        his += o->rows[i].own.uid == own->uid;
+    (void)pthread_rwlock_unlock(&o->lock);
+    return left > 0 && (is_free || shares_allow(his, left - 1));
 }
 
 bool owners_get(struct owners *o, const struct evs_dir *d, struct evs_owner *ret)

@@ -54,6 +54,11 @@ bool owners_may_read(struct owners *o, const struct evs_dir *d, const struct evs
 /* evs_borders(). */
 size_t owners_borders(struct owners *o, const struct index *ix, bool names, char *buf, size_t n);
 
+/* No share binds root and the owner of the store. */
+bool owners_is_free(struct owners *o, uid_t uid);
+/* Room for one more directory with an owner: own's share of them is not used up? */
+bool owners_has_room(struct owners *o, const struct evs_dir *d, const struct evs_owner *own);
+
 /* evs_rights(). */
 mode_t owners_rights(const struct evs_owner *own, const struct evs_cred *cred);
 

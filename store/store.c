@@ -179,6 +179,7 @@ static void free_parts(struct evs_store *st)
     index_free(st->ix);
     owners_done(&st->owners);
     pending_done(&st->pending);
+    shares_done(&st->types_made);
     while (st->pool) {
         struct batch *b = st->pool;
         st->pool = b->next;

@@ -118,6 +118,8 @@ static int set_owner(struct evs_store *st, const struct evs_dir *d, const struct
 {
     int r = 0;
 
+    if (!owners_has_room(&st->owners, d, o))
+        return evs_fail_at(err, EVS_TOO_MANY, EVS_NOWHERE, "directories with an owner");
     if (d->kind == EVS_DIR_ENTITY && d->n) {
         ingest_lock(st);
         r = mark_owned(st, (struct slice){d->name, d->n}, err);

@@ -38,3 +38,8 @@ borders() { python3 "$BATS_TEST_DIRNAME/borders.py" "$MNT" "$@"; }
     race at_once "$(by_mode 300 2000 20000)"
     check_log
 }
+
+@test "open documents: each user has a part of their bytes, whatever others hold" {
+    race shares
+    health_ok
+}

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 # borders_race: what a chmod or chown has forbidden when it returns, tried at once by others, under load.
-import json, os, signal, sys, time
+import errno, json, os, signal, sys, time
 
 import borders
 from borders import as_user, code, event, expect, main, read_all, write
@@ -160,6 +160,41 @@ def cmd_at_once(rounds):
     took.sort()
     print(rounds, "rounds; a change took", round(took[len(took) // 2] * 1e6), "us;", again, "of what was opened at a second try")
     expect(again < max(5, int(rounds) / 20), True, "opens at a second try are few:", again)
+
+
+def cmd_shares():
+    """One user holds as many documents as he may: another opens what he needs, and so does he himself of what is no
+    document. The document is what was refused to him, some 900 KB."""
+    mnt = borders.MNT
+    os.chmod(mnt, 0o777)
+    log, large, small = (f"{mnt}/{f}" for f in ("events.jsonl", ".evfs/rejected.jsonl", ".evfs/stats.json"))
+    write(log, event("a", "t"))
+    as_user("acme", lambda: [write(log, "x" * 5000 + "\n") for _ in range(200)])
+
+    def hold(says):
+        become(2001)
+        size = len(read_all(large))
+        fds, refused = [], None
+        while len(fds) < 1000 and not refused:
+            try:
+                fds.append(os.open(large, os.O_RDONLY))
+            except OSError as e:
+                refused = errno.errorcode[e.errno]
+        full = (256 << 20) // size
+        os.write(says, f"{len(fds) == full} {refused} {code(os.open, log, os.O_RDONLY)}\n".encode())
+        time.sleep(1000)
+
+    says, said = os.pipe()
+    holder = start(hold, said)
+    with os.fdopen(says) as f:
+        expect(f.readline().split(), ["True", "ENOBUFS", "OK"], "who holds all he may")
+    expect(as_user("acme", code, os.open, large, os.O_RDONLY), "ENOBUFS", "the same in another process")
+    expect(as_user("beta", code, os.open, small, os.O_RDONLY), "OK", "another user")
+    stop([holder])
+    end = time.monotonic() + 60
+    while as_user("acme", code, os.open, large, os.O_RDONLY) != "OK" and time.monotonic() < end:
+        time.sleep(0.01)
+    expect(as_user("acme", code, os.open, large, os.O_RDONLY), "OK", "given back")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 /* Who may append what: rights that change while an append is under way, and what a refusal tells. */
 #include "model.h"
 #include "store/ingest.h"
+#include "store/limits.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -317,6 +318,73 @@ static void test_borders_are_named_to_who_may_know(void)
     stop();
 }
 
+/* ---- shares ---- */
+
+/* uid makes types until it is refused; returns how many. */
+static uint32_t make_types(uid_t uid, const char *stem)
+{
+    struct evs_writer *w = writer(EVS_ALL, NULL, NULL);
+    const struct evs_cred cred = {.uid = uid};
+    uint32_t made = 0;
+    char text[80];
+    ssize_t r;
+
+    do {
+        int n = snprintf(text, sizeof text, "{\"entity\":\"e\",\"type\":\"%s%u\"}\n", stem, made);
+        r = evs_write(w, text, (size_t)n, &cred, &err);
+        made += r > 0;
+    } while (r > 0);
+    CHECK_FAIL(r, err, TOO_MANY);
+    /* what there is can still be written */
+    (void)snprintf(text, sizeof text, "{\"entity\":\"e\",\"type\":\"%s0\"}\n", stem);
+    CHECK(evs_write(w, text, strlen(text), &cred, &err) > 0);
+    evs_writer_free(w);
+    return made;
+}
+
+static void test_no_user_takes_all_types(void)
+{
+    start();
+    own(root, 9, 9, 0777);
+    CHECK_EQ(make_types(7, "a"), LIMIT_TYPES / 2);
+    CHECK_EQ(make_types(8, "b"), LIMIT_TYPES / 4);
+    struct evs_writer *w = writer(EVS_ALL, NULL, NULL); /* and not by a transaction either */
+    CHECK_FAIL(evs_write(w,
+                         "[{\"entity\":\"e\",\"type\":\"x\"},{\"entity\":\"e\",\"type\":\"y\"}]\n",
+                         57, &(struct evs_cred){.uid = 7}, &err),
+               err, TOO_MANY);
+    evs_writer_free(w);
+    CHECK_EQ(make_types(9, "c"), LIMIT_TYPES / 4); /* the owner of the store: all that are left */
+    stop();
+}
+
+static void test_no_user_takes_all_owned_directories(void)
+{
+    struct owners *o;
+    char name[24];
+    uint32_t made = 0;
+
+    start();
+    o = &st->owners;
+    own(root, 9, 9, 0777);
+    const struct evs_owner his = {7, 7, 0700}, other = {8, 8, 0700}, mine = {9, 9, 0700};
+    for (
+        ;;
+        made++) { /* in memory only: what meta.db does is not the question; in order, or it takes minutes */
+        (void)snprintf(name, sizeof name, "d%07u", made);
+        const struct evs_dir d = entity(name);
+        if ((made % 1024 == 0 || made > LIMIT_OWNERS / 2 - 3) && !owners_has_room(o, &d, &his))
+            break;
+        CHECK_EQ(owners_set(o, &d, &his, &err), 0);
+    }
+    CHECK_EQ(made, LIMIT_OWNERS / 2 - 1); /* the root has one */
+    const struct evs_dir d = entity("x"), d0 = entity("d0000000");
+    CHECK_FAIL(evs_set_owner(st, &d, &his, &err), err, TOO_MANY);
+    CHECK(owners_has_room(o, &d0, &his)); /* it has one */
+    CHECK(owners_has_room(o, &d, &other) && owners_has_room(o, &d, &mine));
+    stop();
+}
+
 int main(void)
 {
     RUN(test_a_chmod_overtakes_an_append);
@@ -327,5 +395,7 @@ int main(void)
     RUN(test_a_file_is_opened_by_who_may_read_all_of_it);
     RUN(test_types_are_found_by_any_way);
     RUN(test_borders_are_named_to_who_may_know);
+    RUN(test_no_user_takes_all_types);
+    RUN(test_no_user_takes_all_owned_directories);
     CHECK_DONE();
 }
