@@ -148,7 +148,7 @@ static int take_file(int from_dirfd, const char *name, int to, const char *tmp)
 int backup_segment(const struct log *src, int from, int to, const struct log_span *sp,
                    bool *ret_shared, struct evs_error *err)
 {
-    static const char *const forms[] = {".jsonl"};
+    static const char *const forms[] = {".jsonl", ".jsonl.zst"};
     char tmp[SEGMENT_NAME_BYTES], name[SEGMENT_NAME_BYTES];
     int r = write_idx(src, to, sp, err);
 

@@ -209,29 +209,34 @@ def cmd_check_writers(count, events, path):
 
 
 def ack(path, tag, out, how):
-    """Append {"tag","n"} for ever; after each write(2) that was taken put how many into out. Until it fails.
-    Some writes are transactions of three events: all three are acknowledged or none."""
+    """Append {"tag","n"} for ever; after each event, or transaction of three, that was taken put how many into out.
+    Until it fails. how: each in one write; in two, which end inside a value; with an fsync behind; or O_DSYNC."""
     log = os.open(out, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     rnd, n = random.Random(tag), 0
     try:
-        fd = os.open(path, os.O_WRONLY | os.O_APPEND | how)
+        fd = os.open(path, os.O_WRONLY | os.O_APPEND | (os.O_DSYNC if how == "dsync" else 0))
         while True:
             many = 3 if rnd.random() < 0.3 else 1
             ev = ['{"entity":"kill/%s","type":"t","data":{"tag":"%s","n":%d}}' % (tag, tag, n + i) for i in range(many)]
-            text = (("[" + ",".join(ev) + "]" if many == 3 else ev[0]) + "\n").encode()
-            if os.write(fd, text) != len(text):
-                die("a short write")
+            text = (("[" + ",\n".join(ev) + "]" if many == 3 else ev[0]) + "\n").encode()
+            cut = rnd.randrange(1, len(text)) if how == "halves" else len(text)
+            for piece in text[:cut], text[cut:]:
+                if piece and os.write(fd, piece) != len(piece):
+                    die("a short write")
             n += many
             os.write(log, b"%d\n" % n)
+            if how == "fsync":
+                os.fsync(fd)
     except OSError:
         pass
 
 
 def cmd_ack(path, out, *tags):
     """ack PATH OUT-DIRECTORY TAG...: one process a tag; the last one's descriptor is O_DSYNC."""
-    for tag in tags:
+    for i, tag in enumerate(tags):
         if os.fork() == 0:
-            ack(path, tag, os.path.join(out, tag), os.O_DSYNC if tag == tags[-1] else 0)
+            how = "dsync" if tag == tags[-1] else ("plain", "halves", "fsync")[i % 3]
+            ack(path, tag, os.path.join(out, tag), how)
             os._exit(0)
     for _ in tags:
         if os.wait()[1]:
@@ -239,10 +244,10 @@ def cmd_ack(path, out, *tags):
 
 
 def cmd_check_acked(root, out, *tags):
-    """What was acknowledged is there, in order; at most what was under way may be there besides, and never
-    a part of a transaction."""
+    """What was acknowledged (without tags: by all that have a file in OUT) is there, once and in order; at most what
+    was under way may be there besides, and never a part of a transaction. Prints how many were acknowledged."""
     total = 0
-    for tag in tags:
+    for tag in tags or os.listdir(out):
         path, log = os.path.join(root, "entities/kill", tag, "t.jsonl"), os.path.join(out, tag)
         acked = [int(x) for x in open(log).read().split()] if os.path.exists(log) else []
         want = acked[-1] if acked else 0
@@ -496,4 +501,5 @@ def cmd_dsync(count, each, root):
 
 
 signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-globals()["cmd_" + sys.argv[1].replace("-", "_")](*sys.argv[2:])
+if __name__ == "__main__":
+    globals()["cmd_" + sys.argv[1].replace("-", "_")](*sys.argv[2:])
