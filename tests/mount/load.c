@@ -241,8 +241,8 @@ int main(int argc, char **argv)
     bool going = sleep_until(begin + seconds * second / 4);
     settle(daemon, going ? 20 : 1, &warm);
     print_daemon("warm", &warm);
-    for (uint64_t minute = 5; going && begin + minute * 60 * second < begin + seconds * second;
-         minute += 5) {
+    for (uint64_t minute = seconds / 240 / 5 * 5 + 5;
+         going && begin + minute * 60 * second < begin + seconds * second; minute += 5) {
         going = sleep_until(begin + minute * 60 * second);
         watch_look(daemon, &now);
         printf("%2" PRIu64 " min     ", minute);
