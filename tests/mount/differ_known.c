@@ -31,7 +31,6 @@ static struct row {
      "the kernel looks at both directories before it asks whether the file may go", 0},
     {CALL_LINK, EEXIST, ANY, EMPTY2, false, "nor is it in the way of a link", 0},
     {CALL_OPEN, 0, EOPNOTSUPP, ALWAYS, false, "O_TMPFILE: no file without a name", 0},
-    {CALL_OPEN, EACCES, EOPNOTSUPP, ALWAYS, false, "O_TMPFILE, which is asked for first", 0},
     {CALL_SYMLINK, 0, EPERM, ALWAYS, false, "no symbolic links", 0},
     {CALL_MKNOD, 0, EPERM, ALWAYS, false, "no FIFOs, no devices", 0},
     {CALL_UTIMES_SET, EPERM, 0, ALWAYS, false, "utimes of a file is taken, and does nothing", 0},
