@@ -349,10 +349,9 @@ static void test_no_user_takes_all_types(void)
     CHECK_EQ(make_types(7, "a"), LIMIT_TYPES / 2);
     CHECK_EQ(make_types(8, "b"), LIMIT_TYPES / 4);
     struct evs_writer *w = writer(EVS_ALL, NULL, NULL); /* and not by a transaction either */
-    CHECK_FAIL(evs_write(w,
-                         "[{\"entity\":\"e\",\"type\":\"x\"},{\"entity\":\"e\",\"type\":\"y\"}]\n",
-                         57, &(struct evs_cred){.uid = 7}, &err),
-               err, TOO_MANY);
+    static const char tx[] =
+        "[{\"entity\":\"e\",\"type\":\"x\"},{\"entity\":\"e\",\"type\":\"y\"}]\n";
+    CHECK_FAIL(evs_write(w, tx, strlen(tx), &(struct evs_cred){.uid = 7}, &err), err, TOO_MANY);
     evs_writer_free(w);
     CHECK_EQ(make_types(9, "c"), LIMIT_TYPES / 4); /* the owner of the store: all that are left */
     stop();
