@@ -247,6 +247,8 @@ int checkpoint_read(int dirfd, struct index *ix, struct checkpoint_mark *ret, ui
     ix->types.used = h.bytes[BLOCK_TYPES];
     ix->n_types = h.n_types;
     ix->n_entities = h.n_entities;
+    if (!checkpoint_fits(ix, h.seq))
+        return bad(err, 0);
     *ret = (struct checkpoint_mark){.seq = h.seq, .line_crc = h.line_crc};
     return 0;
 }

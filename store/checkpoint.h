@@ -37,4 +37,7 @@ int checkpoint_adopt(int dirfd, struct evs_error *err);
 int checkpoint_read(int dirfd, struct index *ix, struct checkpoint_mark *ret, uint64_t *ret_bytes,
                     struct evs_error *err) UNANALYSED;
 
+/* Does whoever follows ix, read from a checkpoint that ends at seq, stay within it and come to an end? */
+bool checkpoint_fits(const struct index *ix, evs_seq seq);
+
 #endif
