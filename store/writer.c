@@ -379,6 +379,29 @@ static int take_values(struct take *t, struct evs_error *err)
     return t->pos < t->n ? keep_rest(t, err) : 0;
 }
 
+/* skim has found that the value in pend, which goes on with s, goes wrong at err->pos of s. It only looks for the
+ * end: perhaps scan finds an earlier byte wrong, as it would had all come in one write. */
+static int first_error(struct take *t, const char *s, struct evs_error *err)
+{
+    struct evs_writer *w = t->w;
+    const size_t add = err->pos + 1;
+    const bool transaction = takes_events(w) && w->pend[0] == '[';
+    struct evs_error why;
+
+    if (!transaction && grow_pending(w, add, t->cred->uid, &why) == 0) {
+        struct take whole = {.w = w, .b = t->b, .s = w->pend, .n = w->pend_n + add};
+        struct prepared *p = &t->b->p[0];
+        memcpy(w->pend + w->pend_n, s, add);
+        scratch_reset(&t->b->scratch);
+        if (scan_one(&whole, p, &why) < 0) {
+            *err = why;
+            return -why.code;
+        }
+    }
+    err->pos += w->pend_n;
+    return -err->code;
+}
+
 /* Bytes for the value in pend. Returns how many of s[0..n) belong to it and are taken. */
 static ssize_t feed_pending(struct take *t, const char *s, size_t n, struct evs_error *err)
 {
@@ -388,7 +411,7 @@ static ssize_t feed_pending(struct take *t, const char *s, size_t n, struct evs_
     size_t add = k.done ? (size_t)MAX(r, 0) : n;
 
     if (r < 0)
-        return r;
+        return first_error(t, s, err);
     if (w->pend_n + add > value_limit(w, w->pend[0]))
         return evs_fail(err, EVS_TOO_LARGE, 0);
     if ((r = grow_pending(w, add, t->cred->uid, err)) < 0)

@@ -170,6 +170,47 @@ static void test_an_unfinished_value_waits(void)
     stop();
 }
 
+/* Bad at one byte when it comes at once: the same byte, from the value's first one, when it comes in two. */
+static void test_the_first_error_counts_wherever_it_is_cut(void)
+{
+    static const struct {
+        const char *text;
+        enum evs_view_kind kind;
+    } cases[] = {
+        {"{\"a\":1 2 }]\n", EVS_OWN_TYPE},
+        {"{\"a\" 1,\n\"b\":2}\n", EVS_OWN_TYPE},
+        {"{\"a\" "
+         "[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[["
+         "[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[",
+         EVS_OWN_TYPE},
+        {"{\"entity\":\"e\",\"type\":7,\n}\n", EVS_ALL},
+        {"{\"entity\":\"e\",\"type\":\"t\",\"type\":\"\n", EVS_ALL},
+        {"[{\"entity\":\"e\"\n}]\n", EVS_ALL},
+    };
+
+    start();
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        const size_t n = strlen(cases[i].text);
+        struct evs_writer *w = writer(cases[i].kind, "e", "t");
+        CHECK(say(w, cases[i].text) < 0);
+        const struct evs_error want = err;
+        evs_writer_free(w);
+        for (size_t cut = 1; cut < n; cut++) {
+            w = writer(cases[i].kind, "e", "t");
+            ssize_t r = evs_write(w, cases[i].text, cut, &me, &err);
+            if (r > 0) {
+                CHECK_EQ(r, cut);
+                r = evs_write(w, cases[i].text + cut, n - cut, &me, &err);
+            }
+            CHECK(r < 0);
+            CHECK_STR(evs_reason_name(err.why), evs_reason_name(want.why));
+            CHECK_EQ(err.pos, want.pos);
+            evs_writer_free(w);
+        }
+    }
+    stop();
+}
+
 /* Every way to cut one input gives the same events. */
 static void test_any_cut_gives_the_same(void)
 {
@@ -491,6 +532,7 @@ int main(void)
     RUN(test_what_is_bad_is_refused_and_noted);
     RUN(test_what_stands_before_a_bad_value_is_stored);
     RUN(test_an_unfinished_value_waits);
+    RUN(test_the_first_error_counts_wherever_it_is_cut);
     RUN(test_any_cut_gives_the_same);
     RUN(test_a_transaction_is_all_or_nothing);
     RUN(test_a_repeat_stores_nothing);
