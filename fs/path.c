@@ -58,7 +58,7 @@ static int add_component(struct path *ret, size_t *count, const struct part *c,
     if (n < 0)
         return n;
     size_t at = ret->target.entity_len, slash = *count > 0;
-    if (at + slash + (size_t)n > sizeof ret->entity)
+    if (*count == PATH_COMPONENTS || at + slash + (size_t)n > sizeof ret->entity)
         return fail(err, EVS_NAME_TOO_LONG, ENAMETOOLONG, UINT64_MAX, "entity");
     if (slash)
         ret->entity[at++] = '/';

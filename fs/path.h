@@ -14,6 +14,7 @@
 
 #define PATH_ENTITY_BYTES 1024 /* longest id */
 #define PATH_TYPE_BYTES   256  /* longest type, and longest component */
+#define PATH_COMPONENTS   32   /* of an id, at most */
 
 /* target's names lie in entity and type: not to be copied. */
 struct path {

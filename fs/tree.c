@@ -71,6 +71,8 @@ static int join_entity(struct evs_store *st, const struct node *parent, const ch
         return -ENAMETOOLONG;
     memcpy(ret->entity_name + at, comp, n);
     ret->entity_n = (uint16_t)(at + n);
+    if (ret->entity_n == 0) /* entities/%: no id itself, but where those are that begin with '/' */
+        return 0;
     r = evs_encode_entity(ret->entity_name, ret->entity_n, path, sizeof path, NULL);
     return r < 0 ? as_errno(r) : 0;
 }
@@ -213,7 +215,7 @@ bool tree_answers(struct evs_store *st, const struct node *n, bool strict)
 
 void tree_path(struct evs_store *st, const struct node *n, char buf[TREE_PATH_BYTES])
 {
-    char entity[EVS_PATH_MAX] = "", type[TREE_NAME_BYTES] = "";
+    char entity[EVS_PATH_MAX] = "%", type[TREE_NAME_BYTES] = "";
     struct node_names nm;
 
     node_names(st, n, &nm);

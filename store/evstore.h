@@ -172,7 +172,7 @@ EVS_API int evs_space(struct evs_store *st, uint64_t *ret_total, uint64_t *ret_f
 #define EVS_PATH_MAX 4096 /* an encoded id with its NUL fits */
 
 /* Encode into out[cap], terminated. Returns the length; NAME_TOO_LONG for a component whose encoding
- * and longest suffix would not fit 255 bytes, or more than 32 components; BAD_NAME. */
+ * and longest suffix would not fit 255 bytes, or more than 32 components; BAD_NAME; BAD_UTF8. */
 EVS_API int evs_encode_entity(const char *id, size_t n, char *out, size_t cap,
                               struct evs_error *err);
 EVS_API int evs_encode_type(const char *type, size_t n, char *out, size_t cap,

@@ -209,7 +209,9 @@ static int check_name(const char *p, size_t n, size_t limit, struct evs_error *e
     if (n > limit)
         return evs_fail(err, EVS_NAME_TOO_LONG, limit);
     nul = memchr(p, 0, n);
-    return nul ? evs_fail(err, EVS_BAD_NAME, (uint64_t)(nul - p)) : 0;
+    if (nul)
+        return evs_fail(err, EVS_BAD_NAME, (uint64_t)(nul - p));
+    return scan_is_utf8(p, n) ? 0 : evs_fail(err, EVS_BAD_UTF8, EVS_NOWHERE);
 }
 
 static int no_room(struct evs_error *err)

@@ -175,6 +175,8 @@ static void test_refused(void)
     CHECK_FAIL(evs_encode_type("", 0, out, sizeof out, &err), err, BAD_NAME);
     CHECK_FAIL(evs_encode_entity("a\0b", 3, out, sizeof out, &err), err, BAD_NAME);
     CHECK_EQ(err.pos, 1);
+    CHECK_FAIL(evs_encode_entity("a\xff", 2, out, sizeof out, &err), err, BAD_UTF8);
+    CHECK_FAIL(evs_encode_type("\xed\xa0\x80", 3, out, sizeof out, &err), err, BAD_UTF8);
     CHECK_FAIL(evs_encode_type("\0", 1, out, sizeof out, &err), err, BAD_NAME);
     CHECK_EQ(evs_encode_entity("abc/efg", 7, out, 8, &err), 7);
     CHECK_EQ(evs_encode_entity("abc/efgh", 8, out, 8, &err), -ERANGE);

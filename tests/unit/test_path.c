@@ -124,6 +124,15 @@ static void longest(void)
     check_is(path, EVS_OWN_TYPE, want, "t");
     strcpy(end, "xx/t.jsonl");
     CHECK_FAIL(path_parse(path, &p, &err), err, NAME_TOO_LONG);
+
+    strcpy(path, "entities"); /* and as deep */
+    for (int i = 0; i < 32; i++)
+        strcat(path, "/a");
+    end = path + strlen(path);
+    strcpy(end, "/t.jsonl");
+    CHECK_EQ(path_parse(path, &p, &err), 0);
+    strcpy(end, "/a/t.jsonl");
+    CHECK_FAIL(path_parse(path, &p, &err), err, NAME_TOO_LONG);
 }
 
 int main(void)

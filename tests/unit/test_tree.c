@@ -68,6 +68,9 @@ static void names_are_what_the_grammar_says(void)
         {"entities/100%25", 0, NODE_ENTITY, "100%", ""},
         {"entities/100%", -EINVAL, 0, "", ""},
         {"entities/%2E%2E", 0, NODE_ENTITY, "..", ""},
+        {"entities/%", 0, NODE_ENTITY, "", ""}, /* before there is an id that begins with '/' */
+        {"entities/%/x", 0, NODE_ENTITY, "/x", ""},
+        {"entities/%/%/t.jsonl", 0, NODE_OWN_TYPE, "/", "t"},
         {"types/placed", 0, NODE_TYPE, "", "placed"},
         {"types/placed/events.jsonl", 0, NODE_TYPE_EVENTS, "", "placed"},
         {"types/placed/other.jsonl", -EPERM, 0, "", ""},
