@@ -2,8 +2,7 @@
 /* libFuzzer: scan against jansson, and skim against scan with cuts that the input's first bytes
  * choose. */
 #include "../unit/judge.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "fuzz.h"
 
 static void demand(const char *bad)
 {
