@@ -12,6 +12,12 @@ teardown() { cleanup; }
 # What the daemon holds: descriptors, and kilobytes.
 daemon_fds() { find "/proc/$PID/fd" -type l | wc -l; }
 stats() { jq -r "$1" "$MNT/.evfs/stats.json"; }
+# Kilobytes of its own, without the log that it has mapped.
+daemon_kb() { awk '/^RssAnon/ { print $2 }' "/proc/$PID/status"; }
+stays_below() { # stays_below KILOBYTES WHAT: by now or soon
+    [ -n "${EVFS_SANITIZED-}" ] || wait_for 10 eval "[ \$(daemon_kb) -le $1 ]" ||
+        { echo "$2: $(daemon_kb) kB, not below $1" >&2; return 1; }
+}
 sound() {
     check_log
     stop_store
@@ -305,5 +311,134 @@ P
     done
     start_store
     echo 1 >>"$E/a/t.jsonl"
+    sound
+}
+
+@test "names of transactions that are refused again and again: not one is kept" {
+    echo 0 >>"$E/e/t.jsonl"
+    before=$(stats '[.index_bytes, .names_bytes, .id_bytes, .entities, .types] | @csv')
+    kb=$(daemon_kb)
+    python3 - "$F" "$(by_mode 50 150 3000)" <<'P'
+import errno, os, sys
+
+fd = os.open(sys.argv[1], os.O_WRONLY | os.O_APPEND)
+for k in range(int(sys.argv[2])):
+    tx = ",".join('{"entity":"%d/%0200d","type":"x%d","id":"i%d"}' % (k, i, k, i) for i in range(500))
+    tx = "[" + tx + ',{"entity":"e","type":"t","expected_version":0}]\n'
+    try: os.write(fd, tx.encode())
+    except OSError as e: assert e.errno == errno.ESTALE, e
+    else: assert False
+P
+    same "$(stats '[.index_bytes, .names_bytes, .id_bytes, .entities, .types] | @csv')" "$before"
+    stays_below $((kb + 20000)) 'after them'
+    same "$(ls "$E")" e
+    sound
+}
+
+@test "what JSON allows and nobody likes is kept as written; what it does not is refused" {
+    cat >"$T/odd.py" <<'P'
+import errno, os, sys
+
+def write(fd, b):
+    at = 0
+    while at < len(b): at += os.write(fd, b[at:])
+def errno_of(path, b):
+    fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    try: write(fd, b)
+    except OSError as e: return errno.errorcode[e.errno]
+    finally: os.close(fd)
+
+path = sys.argv[1]
+keys = b"{" + b",".join(b'"%06d":1' % i for i in range(95000)) + b"}"
+good = [b"1e999", b"-0", b"1" * 4000, b"1e-999999999999", b'{"a":1,"a":2,"\\u0061":3}', b'"\\ud800"', b'"\\u0000"',
+        b'{"\\udc00":"\\ud800\\u0041"}', b'"\xf4\x8f\xbf\xbf"', b"[" * 127 + b"]" * 127, keys]
+for g in good: assert errno_of(path, g + b"\r\n") is None, g[:40]
+assert open(path, "rb").read() == b"\n".join(good) + b"\n"
+for bad in (b'"\xc0\x80"', b'"\xed\xa0\x80"', b'"\xf4\x90\x80\x80"', b'"\xff"', b"\xef\xbb\xbf{}", b"\0", b'"\0"',
+            b'{"a":"\r"}', b"NaN", b"'a'", b"{\"a\":1,}", b"0x1"):
+    assert errno_of(path, bad + b"\n") == "EINVAL", bad
+for large in (b"[" * 128, b"[" * 1000000, b"{" + b",".join(b'"%06d":1' % i for i in range(1000000)) + b"}"):
+    assert errno_of(path, large + b"\n") == "EMSGSIZE", large[:20]
+assert open(path, "rb").read() == b"\n".join(good) + b"\n"
+P
+    python3 "$T/odd.py" "$E/odd/t.jsonl"
+    cat "$E/odd/events.jsonl" >"$T/lines"
+    cat "$T/lines" >>"$F" # all of it may be poured back
+    same "$(lines "$E/odd/t.jsonl")" 11
+    sound
+}
+
+@test "ids that begin with a slash, or are nothing but slashes, can be begun by their path" {
+    echo 1 >>"$E/%/x/t.jsonl"
+    echo 2 >>"$E/%/%/%65vents.jsonl"
+    same "$(jq -r '[.entity, .type] | @csv' "$F" | paste -sd' ')" '"/x","t" "/","events"'
+    same "$(find "$E" -name '*.jsonl' | wc -l)" 5
+    sound
+}
+
+@test "1,000 open readers, 1,000 writers that vanish half-way: memory and rejected.jsonl stay small" {
+    seq 20000 | jq -c '{entity:"r/\(. % 100)",type:"t",data:.}' >>"$F"
+    cat "$F" >/dev/null
+    kb=$(daemon_kb)
+    cat >"$T/many.py" <<'P'
+import os, resource, sys
+
+MNT, N = sys.argv[1], 1000
+_, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+if most < 2 * N + 50: sys.exit("too few descriptors: %d" % most)
+readers = [os.open(MNT + ("/events.jsonl", "/entities/r/7/t.jsonl")[i % 2], os.O_RDONLY) for i in range(N)]
+for fd in readers: assert os.pread(fd, 50, 10)
+writers = [os.open(MNT + "/events.jsonl", os.O_WRONLY | os.O_APPEND) for i in range(N)]
+for fd in writers: os.write(fd, b'{"entity":"v","type":"t","data":"' + b"x" * 9000)
+print("held", flush=True)
+sys.stdin.read()
+os.kill(os.getpid(), 9)
+P
+    mkfifo "$T/go"
+    python3 "$T/many.py" "$MNT" <"$T/go" >"$T/held" &
+    many=$!
+    exec 7>"$T/go"
+    wait_for 60 grep -q held "$T/held"
+    same "$(stats '[.writers, .open_files] | max >= 2000')" true
+    [ "$(stats .pending_bytes)" -ge 9000000 ]
+    stays_below $((kb + 9000 * 2 + 16 * 2000)) 'with all of them open'
+    exec 7>&-
+    wait $many || true
+    nothing_pending() { [ "$(stats '.pending_bytes + .writers + .open_files')" = 0 ]; }
+    wait_for 30 nothing_pending
+    [ "$(stat -c %s "$DATA/rejected.jsonl")" -le $((1100 * 1024)) ]
+    same "$(rejected .reason)" UNFINISHED
+    stays_below $((kb + 20000)) 'when they are gone'
+    same "$(lines "$F")" 20000
+    sound
+}
+
+@test "entities with random names: memory for each is bounded, and all are there" {
+    n=$(by_mode 20000 50000 1000000)
+    kb=$(daemon_kb)
+    python3 - "$F" "$n" <<'P'
+import random, sys
+
+r = random.Random(7)
+with open(sys.argv[1], "ab", buffering=1 << 19) as f:
+    for i in range(int(sys.argv[2])): f.write(b'{"entity":"%032x","type":"t"}\n' % r.getrandbits(128))
+P
+    same "$(stats .entities)" "$n"
+    # 64 of the set, 36 of the name, at most 32 of the table while it grows; a huge page of each region; leases.
+    stays_below $((kb + n * 150 / 1024 + 24000)) "$n entities"
+    same "$(find "$E" -mindepth 1 -maxdepth 1 | wc -l)" "$n"
+    sound
+}
+
+@test "the largest transactions, one after the other: memory is given back" {
+    python3 -c 'print("[" + ",".join(["{\"entity\":\"m\",\"type\":\"t\"}"] * 65536) + "]")' >"$T/many"
+    python3 -c 'print("[" + ",\n".join(["{\"entity\":\"m\",\"type\":\"t\",\"data\":\"%s\"}" % ("x" * 1000000)] * 16) + "]")' >"$T/large"
+    kb=$(daemon_kb)
+    for _ in $(seq "$(by_mode 2 2 40)"); do
+        cat "$T/many" >>"$F"
+        cat "$T/large" >>"$F"
+    done
+    stays_below $((kb + 65000)) 'after them'
     sound
 }
