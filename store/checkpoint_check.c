@@ -78,9 +78,10 @@ static bool set_fits(const struct checked *c, uint32_t v)
         return s->name > 0 && s->name <= c->n_types && s->parent > 1 && is_kind(c, s->parent, 0) &&
                (!next || (next < v && is_kind(c, next, SET_IS_PAIR) &&
                           index_set(c->ix, next)->parent == s->parent));
-    case SET_IS_OWN:
+    case SET_IS_OWN: /* child: so many of its parent's are its own as well */
         return s->parent > 1 && is_kind(c, s->parent, 0) &&
-               LOAD(index_set(c->ix, s->parent)->own) == v;
+               LOAD(index_set(c->ix, s->parent)->own) == v &&
+               LOAD(s->child) <= LOAD(index_set(c->ix, s->parent)->n);
     default:
         return false;
     }
