@@ -22,6 +22,7 @@
 #include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/statvfs.h>
 #include <ucontext.h>
 
 #define RETRY(call)                                                                                \
@@ -221,6 +222,25 @@ int io_stat(int fd, struct stat *ret)
     return r;
 }
 
+int io_forget(int fd)
+{
+    int r = fault_now();
+
+    return r < 0 ? r : -posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+}
+
+int io_space(int fd, uint64_t *ret_free)
+{
+    struct statvfs v;
+    int r = fault_now();
+
+    if (r == 0)
+        r = RETRY(fstatvfs(fd, &v));
+    if (r == 0)
+        *ret_free = (uint64_t)v.f_bavail * v.f_frsize;
+    return r;
+}
+
 int io_lock(int fd, bool shared)
 {
     int r = fault_now();
@@ -292,6 +312,35 @@ int io_map_memory(size_t n, char **ret)
     if (r == 0)
         (void)madvise(*ret, n, MADV_HUGEPAGE); /* a kernel without them gives small pages */
     return r;
+}
+
+int io_map_reserved(size_t n, char **ret)
+{
+    int r =
+        map_any(-1, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, ret);
+
+    if (r == 0) {
+        (void)madvise(*ret, n, MADV_NOHUGEPAGE); /* else a part that is given back may stay */
+        (void)madvise(*ret, n, MADV_DONTFORK);   /* else a child keeps what we give back */
+    }
+    return r;
+}
+
+int io_unbacked(char *p, size_t n)
+{
+    int r = fault_now();
+
+    return r < 0 ? r : madvise(p, n, MADV_DONTNEED) < 0 ? -errno : 0;
+}
+
+int io_map_over(char *p, size_t n, const char *at)
+{
+    int r = fault_now();
+
+    if (r < 0)
+        return r;
+    void *to = (void *)(uintptr_t)at;
+    return mremap(p, n, n, MREMAP_MAYMOVE | MREMAP_FIXED, to) == MAP_FAILED ? -errno : 0;
 }
 
 int io_unmap(const void *p, size_t n)

@@ -39,6 +39,17 @@ int io_unmap(const void *p, size_t n);
 /* Zeroed memory in huge pages, taken from the system only as it is touched. Freed by io_unmap(). */
 int io_map_memory(size_t n, char **ret);
 
+/* Zeroed memory in small pages, taken from the system as it is touched, of which parts are given back by
+ * io_unbacked() (they are zero again), and which a child process does not have. Freed by io_unmap(). */
+int io_map_reserved(size_t n, char **ret);
+int io_unbacked(char *p, size_t n);
+/* Memory p of n bytes takes the place of the mapping at `at`, which had as many, at once for every thread. */
+int io_map_over(char *p, size_t n, const char *at);
+
+int io_forget(
+    int fd); /* the system keeps no page of what is on disk: the next read is of the disk */
+int io_space(int fd, uint64_t *ret_free); /* bytes that may be written where fd is */
+
 /* Call fn with the name of each entry of directory path but "." and "..", in any order; fn may
  * unlink it. A result other than 0 stops and is returned. */
 int io_list(int dirfd, const char *path, int (*fn)(void *arg, const char *name), void *arg);
