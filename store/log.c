@@ -116,6 +116,12 @@ static UNANALYSED int log_new(const struct log_options *o, struct log **ret, str
         return evs_fail_errno(err, r, "log");
     }
     lg->s = (struct segment **)(void *)room;
+    r = frame_cache_new(LIMIT_FRAMES_BYTES, &lg->frames, err);
+    if (r < 0) {
+        (void)io_unmap(room, SEGMENTS_MAX * sizeof(struct segment *));
+        free(lg);
+        return r;
+    }
     (void)pthread_mutex_init(&lg->sync_lock, NULL); /* without attributes none can fail */
     (void)pthread_mutex_init(&lg->trouble_lock, NULL);
     (void)pthread_cond_init(&lg->sync_done, NULL);
@@ -127,7 +133,7 @@ static int load_segments(struct log *lg, struct evs_error *err)
 {
     struct segments all = {0};
     struct segment_mark room = resume_room(&lg->o);
-    int r = lg->dirfd < 0 ? 0 : resume_segments(lg->dirfd, &lg->o, &all, err);
+    int r = lg->dirfd < 0 ? 0 : resume_segments(lg->dirfd, &lg->o, lg->frames, &all, err);
 
     if (r < 0)
         return r;
@@ -136,6 +142,10 @@ static int load_segments(struct log *lg, struct evs_error *err)
     bool full = all.n > 0 && lg->s[all.n - 1]->sealed && !lg->o.read_only;
     size_t sealed = full ? all.n : all.n > 0 ? all.n - 1 : 0;
     atomic_store_explicit(&lg->sealed, sealed, memory_order_relaxed);
+    size_t packed = 0;
+    for (size_t i = 0; i < sealed; i++)
+        packed += lg->s[i]->frames != NULL;
+    atomic_store_explicit(&lg->packed, packed, memory_order_relaxed);
     lg->recs_end = all.recs_end;
     resume_free(&all);
     if (log_count(lg) == 0 && lg->o.read_only) {
@@ -188,6 +198,7 @@ UNANALYSED void log_abandon(struct log *lg)
     for (size_t i = 0; i < log_count(lg); i++)
         segment_close(lg->s[i]);
     (void)io_unmap(lg->s, SEGMENTS_MAX * sizeof(struct segment *)); /* no error but ours */
+    frame_cache_free(lg->frames);
     if (lg->dirfd >= 0)
         (void)io_close(lg->dirfd);
     (void)pthread_cond_destroy(&lg->sync_done);

@@ -180,6 +180,26 @@ typedef int log_walk_fn(void *arg, const struct log_walked *lines, size_t n);
  * before stays given. */
 int log_walk(const struct log *lg, evs_seq from, log_walk_fn *fn, void *arg, struct evs_error *err);
 
+/* ---- compressing what is sealed ----
+ * One thread packs; one, perhaps another, lets readers go over to what was packed. Neither is waited for by
+ * anybody who reads or appends. */
+
+/* Is there anything for log_pack() to do? Any thread. */
+bool log_pack_due(const struct log *lg);
+/* Compress one sealed segment, or remove the plain file of one that readers have gone over from. Ends with
+ * -ECANCELED within a frame or so of *stop. 1: go on; 0: nothing to do. DISK_FULL: try later; after any other
+ * failure that segment is let be until the log is opened anew. Nothing of the log is lost in any case. */
+int log_pack(struct log *lg, int level, const _Atomic bool *stop, struct evs_error *err);
+/* Readers go over to what is packed, where none is looking. Takes microseconds. */
+void log_pack_switch(struct log *lg);
+
+struct log_packed {
+    uint64_t segments;   /* that are compressed */
+    uint64_t disk_bytes; /* of lines of all segments, in the form that they are in */
+    uint64_t memory;     /* what is decompressed of them */
+};
+void log_pack_stats(const struct log *lg, struct log_packed *ret);
+
 /* Wait until all events up to seq are durable; whoever waits shares one fdatasync. Syncs the
  * directory first where a segment is new; stores the durable end in the idx header afterwards (not
  * synced); seals what was rolled away from. An error makes the log read-only for good. */

@@ -23,6 +23,11 @@ struct log {
     struct segment *current UNDER_COMMIT; /* s[count - 1] */
     struct segment *fixing UNDER_COMMIT;  /* recs of it are being fixed; or NULL */
 
+    struct frame_cache *frames; /* owned, const */
+    /* Of sealed segments: so many are compressed or can't be; of these so many wait for readers to go over
+     * (taken away by who switches), and of so many the plain file is still there. Stored by the packer. */
+    _Atomic size_t packed, ready, left;
+
     _Atomic bool dir_dirty;   /* a file was made since the directory was synced */
     _Atomic size_t sealed;    /* so many segments at the front are; stored by the leader */
     _Atomic uint64_t durable; /* stored by the leader */

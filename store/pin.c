@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* pin: keeps bytes of a segment where a reader can look at them.
  *
- * (1) While a segment has a pin, nothing is done to what its pin covers: lines stays what it is.
- * (2) A pin covers the whole file where the lines are mapped from it.
+ * (1) While a plain segment has a pin, its lines stay a mapping of the file. A pin of it covers all of it, and
+ *     has no end (`to`).
+ * (2) A pin of a packed one covers whole frames, which stay.
+ * (3) Who switches (log_pack_switch()) does it with the switching bit set, which it sets only where there is
+ *     no pin; who finds the bit waits for as long as a remapping takes.
  * Pins are counted on a line of the cache of their own: readers that share a segment must not slow down who
  * only looks at how far it goes. */
 #include "log_state.h"
@@ -10,26 +13,63 @@
 #include "io.h"
 
 #include <assert.h>
+#include <sched.h>
+
+#define WHOLE UINT64_MAX
+
+static bool is_packed(const struct segment *s)
+{
+    /* Acquire: the frames, and their place, are there. Pairs with log_pack_switch(). */
+    return atomic_load_explicit(&s->form, memory_order_acquire) == SEGMENT_PACKED;
+}
+
+static void unpin_plain(struct segment *s)
+{
+    /* Release: all looking is done before it may be switched. */
+    (void)atomic_fetch_sub_explicit(&s->pins, 1, memory_order_release);
+}
+
+/* False: it is packed. */
+static bool pin_plain(struct segment *s)
+{
+    while (!is_packed(s)) {
+        /* Acquire: who finds no bit finds the form as it was when the bit was taken away. */
+        uint32_t was = atomic_fetch_add_explicit(&s->pins, 1, memory_order_acquire);
+        if (!(was & PINS_SWITCHING) && !is_packed(s))
+            return true;
+        unpin_plain(s);
+        if (was & PINS_SWITCHING)
+            (void)sched_yield();
+    }
+    return false;
+}
 
 int log_pin_bytes(const struct log_span *span, uint64_t from, uint64_t to, struct log_pin *p,
                   struct evs_error *err)
 {
     struct segment *s = span->segment;
+    struct log_pin new = {s, 0, WHOLE};
 
     assert(from <= to && to <= span->bytes);
-    (void)err;
-    (void)atomic_fetch_add_explicit(&s->pins, 1, memory_order_acquire);
+    if (!pin_plain(s)) {
+        new.from = from;
+        new.to = to;
+        frames_round(s->frames, &new.from, &new.to);
+        int r = frames_pin(s->frames, new.from, new.to, err);
+        if (r < 0)
+            return r;
+    }
     log_unpin(p);
-    *p = (struct log_pin){s, 0, UINT64_MAX};
+    *p = new;
     return 0;
 }
 
 void log_unpin(struct log_pin *p)
 {
-    if (!p->s)
-        return;
-    /* Release: all looking is done. */
-    (void)atomic_fetch_sub_explicit(&p->s->pins, 1, memory_order_release);
+    if (p->s && p->to == WHOLE)
+        unpin_plain(p->s);
+    else if (p->s)
+        frames_unpin(p->s->frames, p->from, p->to);
     *p = (struct log_pin){0};
 }
 

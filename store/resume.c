@@ -13,7 +13,9 @@
  * (4) A segment's lines at or past the next one's first seq are not part of the log.
  * (5) Where the durable lines of a segment reach past the next one's first seq, the log ends with
  *     them: what follows are leftovers of a copy.
- * (6) An idx without lines is removed, and before lines are removed their idx is: a header never
+ * (6) A compressed segment is sealed: it was made of one that was, and is whole since it has its name. Where
+ *     its plain file is there as well, that is what is left of it, and goes.
+ * (7) An idx without lines is removed, and before lines are removed their idx is: a header never
  *     vouches for lines that were written after it. */
 #include "resume.h"
 
@@ -31,18 +33,21 @@
 struct resume {
     int dirfd;
     const struct log_options *o;
+    struct frame_cache *cache;
     struct segment **s; /* owned: each, and the array, which has room for one more */
     size_t n;
     size_t durable; /* s[durable]->synced is the durable place */
     bool unlinked;  /* the directory needs a sync */
 };
 
+enum { LINES, IDX, PACKED, NAME_KINDS };
+
 /* Names found in the directory. */
 struct names {
     int dirfd;
     bool read_only;
-    evs_seq *first[2]; /* owned; of .jsonl, of .idx */
-    size_t n[2], cap[2];
+    evs_seq *first[NAME_KINDS]; /* owned; of .jsonl or .jsonl.zst, of .idx, of .jsonl.zst */
+    size_t n[NAME_KINDS], cap[NAME_KINDS];
 };
 
 struct segment_mark resume_room(const struct log_options *o)
@@ -59,7 +64,9 @@ static evs_seq durable_end(const struct segment *s)
 
 static int fail_damaged(const struct segment *s, uint64_t pos, struct evs_error *err)
 {
-    return evs_fail_at(err, EVS_DAMAGED, pos, "log/%020" PRIu64 ".jsonl", s->first);
+    const char *suffix = s->frames ? ".zst, decompressed" : ""; /* in which there is that byte */
+
+    return evs_fail_at(err, EVS_DAMAGED, pos, "log/%020" PRIu64 ".jsonl%s", s->first, suffix);
 }
 
 /* ---- which segments there are ---- */
@@ -91,10 +98,15 @@ static int take_name(void *arg, const char *name)
     if (i < 20 || first == 0)
         return 0;
     if (strcmp(name + i, ".jsonl") == 0)
-        return add_name(l, 0, first);
+        return add_name(l, LINES, first);
     if (strcmp(name + i, ".idx") == 0)
-        return add_name(l, 1, first);
-    return strcmp(name + i, ".tmp") == 0 && !l->read_only ? io_unlink(l->dirfd, name) : 0;
+        return add_name(l, IDX, first);
+    if (strcmp(name + i, ".jsonl.zst") == 0) {
+        int r = add_name(l, PACKED, first);
+        return r < 0 ? r : add_name(l, LINES, first);
+    }
+    bool tmp = strcmp(name + i, ".tmp") == 0 || strcmp(name + i, ".zst.tmp") == 0;
+    return tmp && !l->read_only ? io_unlink(l->dirfd, name) : 0;
 }
 
 static int order_seqs(const void *a, const void *b)
@@ -104,17 +116,34 @@ static int order_seqs(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
+static void order_names(struct names *l, int kind)
+{
+    size_t n = 0;
+
+    if (l->n[kind] > 0)
+        qsort(l->first[kind], l->n[kind], sizeof(evs_seq), order_seqs);
+    for (size_t i = 0; i < l->n[kind]; i++) /* a segment may be there in both forms */
+        if (n == 0 || l->first[kind][n - 1] != l->first[kind][i])
+            l->first[kind][n++] = l->first[kind][i];
+    l->n[kind] = n;
+}
+
+static bool has_name(const struct names *l, int kind, evs_seq first)
+{
+    return l->n[kind] > 0 &&
+           bsearch(&first, l->first[kind], l->n[kind], sizeof(evs_seq), order_seqs);
+}
+
 /* An idx whose lines are gone would vouch for other lines if a segment of its name were made. */
 static int remove_orphans(struct names *l)
 {
     bool unlinked = false;
 
-    for (size_t i = 0; i < l->n[1]; i++) {
+    for (size_t i = 0; i < l->n[IDX]; i++) {
         char name[SEGMENT_NAME_BYTES];
-        if (l->n[0] > 0 &&
-            bsearch(&l->first[1][i], l->first[0], l->n[0], sizeof(evs_seq), order_seqs))
+        if (has_name(l, LINES, l->first[IDX][i]))
             continue;
-        segment_name(l->first[1][i], ".idx", name);
+        segment_name(l->first[IDX][i], ".idx", name);
         int r = io_unlink(l->dirfd, name);
         if (r < 0)
             return r;
@@ -129,10 +158,27 @@ static int list_names(struct names *l, struct evs_error *err)
 
     if (r < 0)
         return evs_fail_errno(err, r, "log");
-    if (l->n[0] > 0)
-        qsort(l->first[0], l->n[0], sizeof(evs_seq), order_seqs);
+    for (int kind = 0; kind < NAME_KINDS; kind++)
+        order_names(l, kind);
     r = l->read_only ? 0 : remove_orphans(l);
     return r < 0 ? evs_fail_errno(err, r, "log") : 0;
+}
+
+static int remove_file(struct resume *rs, evs_seq first, const char *suffix, struct evs_error *err);
+
+/* (6) A compressed file that is damaged where its table is, is none while the plain one is there. */
+static int open_packed(struct resume *rs, evs_seq first, struct segment **ret,
+                       struct evs_error *err)
+{
+    struct evs_error why, plain;
+    int r = segment_open_packed(rs->dirfd, first, rs->o->read_only, rs->cache, ret, &why);
+
+    if (r == 0)
+        return rs->o->read_only ? 0 : remove_file(rs, first, ".jsonl", err);
+    if (why.why == EVS_DAMAGED &&
+        segment_open(rs->dirfd, first, rs->o->read_only, ret, &plain) == 0)
+        return 0;
+    return evs_fail_as(err, &why);
 }
 
 static int open_segments(struct resume *rs, struct evs_error *err)
@@ -140,20 +186,22 @@ static int open_segments(struct resume *rs, struct evs_error *err)
     struct names l = {.dirfd = rs->dirfd, .read_only = rs->o->read_only};
     int r = list_names(&l, err);
 
-    if (r == 0 && l.n[0] > 0 && l.first[0][0] != 1)
+    if (r == 0 && l.n[LINES] > 0 && l.first[LINES][0] != 1)
         r = evs_fail_at(err, EVS_DAMAGED, 0, "log/%020d.jsonl is missing", 1);
     if (r == 0) {
-        rs->s = calloc(l.n[0] + 1, sizeof(struct segment *));
+        rs->s = calloc(l.n[LINES] + 1, sizeof(struct segment *));
         if (!rs->s)
             r = evs_fail(err, EVS_NO_MEMORY, EVS_NOWHERE);
     }
-    while (r == 0 && rs->n < l.n[0]) {
-        r = segment_open(rs->dirfd, l.first[0][rs->n], l.read_only, &rs->s[rs->n], err);
-        if (r == 0)
-            rs->n++;
+    while (r == 0 && rs->n < l.n[LINES]) {
+        evs_seq first = l.first[LINES][rs->n];
+        struct segment **s = &rs->s[rs->n];
+        r = has_name(&l, PACKED, first) ? open_packed(rs, first, s, err)
+                                        : segment_open(rs->dirfd, first, l.read_only, s, err);
+        rs->n += *s != NULL;
     }
-    free(l.first[0]);
-    free(l.first[1]);
+    for (int kind = 0; kind < NAME_KINDS; kind++)
+        free(l.first[kind]);
     return r;
 }
 
@@ -167,11 +215,11 @@ static int remove_file(struct resume *rs, evs_seq first, const char *suffix, str
     int r = io_unlink(rs->dirfd, name);
     if (r < 0 && r != -ENOENT)
         return evs_fail_errno(err, r, name);
-    rs->unlinked = true;
+    rs->unlinked |= r == 0;
     return 0;
 }
 
-/* Take the last segment out of the log. (6) */
+/* Take the last segment out of the log. (7) */
 static int drop_last(struct resume *rs, struct evs_error *err)
 {
     struct segment *s = rs->s[rs->n - 1];
@@ -252,8 +300,9 @@ static UNANALYSED int check_segment(struct resume *rs, size_t i, bool *ret_last,
     uint64_t bad = 0;
 
     if (s->sealed) {
+        int r = s->lost_idx ? segment_count(s, &s->synced.n, err) : 0;
         s->tail = s->synced;
-        return check_sealed(s, limit, err);
+        return r < 0 ? r : check_sealed(s, limit, err);
     }
     if (s->size < s->synced.bytes)
         return fail_damaged(s, s->size, err);
@@ -287,7 +336,7 @@ static UNANALYSED evs_seq recs_end(const struct resume *rs)
 
     for (size_t i = 0; i < rs->n; i++) {
         const struct segment *s = rs->s[i];
-        uint64_t n = s->sealed ? s->tail.n : MIN(s->idx_recs, s->tail.n);
+        uint64_t n = s->sealed && !s->lost_idx ? s->tail.n : MIN(s->idx_recs, s->tail.n);
         end = s->first + n - 1;
         if (n < s->tail.n)
             break;
@@ -418,6 +467,10 @@ static UNANALYSED int make_fit(struct resume *rs, struct evs_error *err)
         struct segment *s = rs->s[i];
         if (s->sealed)
             segment_set_end(s, s->synced);
+        if (s->lost_idx)
+            r = segment_make_idx(s, s->synced.n, err);
+        else if (s->sealed)
+            continue;
         else if (i + 1 < rs->n)
             r = finish_segment(s, i < rs->durable ? s->tail : s->synced, err);
         else
@@ -437,10 +490,10 @@ static UNANALYSED int make_readable(struct resume *rs, struct evs_error *err)
     return r;
 }
 
-int resume_segments(int dirfd, const struct log_options *o, struct segments *ret,
-                    struct evs_error *err)
+int resume_segments(int dirfd, const struct log_options *o, struct frame_cache *cache,
+                    struct segments *ret, struct evs_error *err)
 {
-    struct resume rs = {.dirfd = dirfd, .o = o};
+    struct resume rs = {.dirfd = dirfd, .o = o, .cache = cache};
     int r = open_segments(&rs, err);
 
     if (r == 0)

@@ -18,8 +18,8 @@ struct segments {
  * well, has its files open and room to grow. None: an empty log. With o->read_only no byte has
  * changed, what follows the end is only ignored, and nothing is said of durability. DAMAGED:
  * segment and byte. */
-int resume_segments(int dirfd, const struct log_options *o, struct segments *ret,
-                    struct evs_error *err);
+int resume_segments(int dirfd, const struct log_options *o, struct frame_cache *cache,
+                    struct segments *ret, struct evs_error *err);
 void resume_free(struct segments *all);
 
 /* How large a segment is made. */

@@ -12,7 +12,10 @@
  *     mappings stay.
  * (5) Files are appended by pwrite and read through shared mappings, which the kernel keeps alike.
  *     A mapping reaches as far as the segment may grow, so that no reader ever sees it move.
- * (6) Both files are cut back when an append fails: a file is longer than tail only within an
+ * (6) A sealed segment may be kept as FIRST.jsonl.zst instead of FIRST.jsonl (frames.h): then lines is memory
+ *     that is filled where it is pinned (pin.c). The form changes from plain to packed while nobody has a pin;
+ *     the address stays.
+ * (7) Both files are cut back when an append fails: a file is longer than tail only within an
  *     append, or after a failed cut, and then the log is read-only.
  *
  * visible holds bytes and lines in one word, so that a reader never sees one without the other. */
@@ -52,18 +55,13 @@ void segment_name(evs_seq first, const char *suffix, char out[SEGMENT_NAME_BYTES
     (void)snprintf(out, SEGMENT_NAME_BYTES, "%020" PRIu64 "%s", first, suffix);
 }
 
-static int fail_call(const struct segment *s, const char *suffix, int r, struct evs_error *err)
+int segment_fail(const struct segment *s, const char *suffix, int r, struct evs_error *err)
 {
     char name[SEGMENT_NAME_BYTES], what[SEGMENT_NAME_BYTES + 8];
 
     segment_name(s->first, suffix, name);
     (void)snprintf(what, sizeof what, "log/%s", name);
     return evs_fail_errno(err, r, what);
-}
-
-static uint64_t idx_bytes(uint64_t n)
-{
-    return SEGMENT_HEADER_BYTES + n * sizeof(struct log_rec);
 }
 
 /* ---- visible ---- */
@@ -104,7 +102,7 @@ static void unmap_lines(struct segment *s)
 static void unmap_recs(struct segment *s)
 {
     if (s->idx_map)
-        (void)io_unmap(s->idx_map, idx_bytes(s->room.n));
+        (void)io_unmap(s->idx_map, segment_idx_bytes(s->room.n));
     else if (s->own_recs)
         (void)io_unmap(s->own_recs, s->room.n * sizeof(struct log_rec));
     s->idx_map = s->own_recs = NULL;
@@ -119,7 +117,7 @@ static int map_lines(struct segment *s, int fd, uint64_t bytes, struct evs_error
     int r = s->dirfd < 0 ? io_map_memory(room, &own) : io_map(fd, room, &p);
 
     if (r < 0)
-        return fail_call(s, ".jsonl", r, err);
+        return segment_fail(s, ".jsonl", r, err);
     unmap_lines(s);
     s->own_lines = own;
     s->lines = own ? own : p;
@@ -135,10 +133,10 @@ int segment_map_lines(struct segment *s, uint64_t bytes, struct evs_error *err)
 static int map_idx(struct segment *s, int fd, uint64_t room, struct evs_error *err)
 {
     const char *p;
-    int r = io_map(fd, idx_bytes(room), &p);
+    int r = io_map(fd, segment_idx_bytes(room), &p);
 
     if (r < 0)
-        return fail_call(s, ".idx", r, err);
+        return segment_fail(s, ".idx", r, err);
     unmap_recs(s);
     s->idx_map = p;
     s->recs = (const struct log_rec *)(const void *)(p + SEGMENT_HEADER_BYTES);
@@ -167,7 +165,7 @@ int segment_own_recs(struct segment *s, uint64_t n, struct evs_error *err)
     int r = io_map_memory(room * sizeof(struct log_rec), &own);
 
     if (r < 0)
-        return fail_call(s, ".idx", r, err);
+        return segment_fail(s, ".idx", r, err);
     /* What the disk doesn't give stays 0, and is found to be wrong like everything else. */
     if (s->recs)
         (void)io_guarded(copy_recs, &(struct copy){s->recs, own, MIN(n, s->idx_recs)});
@@ -185,8 +183,8 @@ int segment_map_recs(struct segment *s, uint64_t n, uint64_t room, struct evs_er
     if (s->read_only)
         return s->recs && s->idx_recs >= n ? 0 : segment_own_recs(s, n, err);
 
-    int r = io_truncate(s->idx_fd, idx_bytes(n));
-    return r < 0 ? fail_call(s, ".idx", r, err) : map_idx(s, s->idx_fd, MAX(room, n), err);
+    int r = io_truncate(s->idx_fd, segment_idx_bytes(n));
+    return r < 0 ? segment_fail(s, ".idx", r, err) : map_idx(s, s->idx_fd, MAX(room, n), err);
 }
 
 /* ---- header ---- */
@@ -224,7 +222,7 @@ static int read_header(struct segment *s, int fd, struct evs_error *err)
     int r = n < 0 ? (int)n : io_stat(fd, &st);
 
     if (r < 0)
-        return fail_call(s, ".idx", r, err);
+        return segment_fail(s, ".idx", r, err);
     if ((uint64_t)st.st_size > SEGMENT_HEADER_BYTES)
         s->idx_recs = ((uint64_t)st.st_size - SEGMENT_HEADER_BYTES) / sizeof(struct log_rec);
     if (n < (ssize_t)sizeof h || memcmp(h.magic, magic, sizeof magic) != 0 ||
@@ -279,13 +277,16 @@ void segment_close(struct segment *s)
         (void)io_unmap(s->fix_map, s->fix_bytes); /* given up */
     if (s->fix_fd >= 0)
         (void)io_close(s->fix_fd);
+    frames_close(s->frames);
+    if (s->place)
+        (void)io_unmap(s->place, s->room.bytes);
     unmap_lines(s);
     unmap_recs(s);
     close_files(s);
     free(s);
 }
 
-static int open_one(const struct segment *s, const char *suffix, int flags)
+int segment_file(const struct segment *s, const char *suffix, int flags)
 {
     char name[SEGMENT_NAME_BYTES];
 
@@ -296,13 +297,13 @@ static int open_one(const struct segment *s, const char *suffix, int flags)
 static int open_lines(struct segment *s, struct evs_error *err)
 {
     struct stat st;
-    int r, fd AUTO_CLOSE = open_one(s, ".jsonl", O_RDONLY);
+    int r, fd AUTO_CLOSE = segment_file(s, ".jsonl", O_RDONLY);
 
     if (fd < 0)
-        return fail_call(s, ".jsonl", fd, err);
+        return segment_fail(s, ".jsonl", fd, err);
     r = io_stat(fd, &st);
     if (r < 0)
-        return fail_call(s, ".jsonl", r, err);
+        return segment_fail(s, ".jsonl", r, err);
     s->size = (uint64_t)st.st_size;
     if (!S_ISREG(st.st_mode) || s->size >> SEGMENT_BYTES_BITS)
         return evs_fail_at(err, EVS_BAD_FORMAT, EVS_NOWHERE, "log/%020" PRIu64 ".jsonl", s->first);
@@ -311,10 +312,10 @@ static int open_lines(struct segment *s, struct evs_error *err)
 
 static int open_idx(struct segment *s, struct evs_error *err)
 {
-    int fd AUTO_CLOSE = open_one(s, ".idx", O_RDONLY);
+    int fd AUTO_CLOSE = segment_file(s, ".idx", O_RDONLY);
 
     if (fd < 0)
-        return fd == -ENOENT ? 0 : fail_call(s, ".idx", fd, err);
+        return fd == -ENOENT ? 0 : segment_fail(s, ".idx", fd, err);
     int r = read_header(s, fd, err);
     if (r < 0 || (!s->sealed && !s->read_only))
         return r;
@@ -338,32 +339,90 @@ int segment_open(int dirfd, evs_seq first, bool read_only, struct segment **ret,
     return r;
 }
 
+static int open_frames(struct segment *s, struct frame_cache *cache, struct evs_error *err)
+{
+    char name[SEGMENT_NAME_BYTES], *place;
+
+    segment_name(s->first, ".jsonl.zst", name);
+    int r = frames_open(s->dirfd, name, cache, &s->frames, err);
+    if (r < 0)
+        return r;
+    s->size = frames_plain(s->frames);
+    if (s->size >> SEGMENT_BYTES_BITS)
+        return evs_fail_at(err, EVS_BAD_FORMAT, EVS_NOWHERE, "log/%s", name);
+    uint64_t room = MAX(s->size, 4096u);
+    r = io_map_reserved(room, &place);
+    if (r < 0)
+        return segment_fail(s, ".jsonl.zst", r, err);
+    s->lines = place;
+    s->room.bytes = room;
+    frames_place(s->frames, place);
+    atomic_store_explicit(&s->form, SEGMENT_PACKED, memory_order_relaxed);
+    return 0;
+}
+
+int segment_open_packed(int dirfd, evs_seq first, bool read_only, struct frame_cache *cache,
+                        struct segment **ret, struct evs_error *err)
+{
+    struct segment *s = NULL;
+    int r = segment_new(dirfd, first, read_only, &s, err);
+
+    if (r == 0)
+        r = open_frames(s, cache, err);
+    if (r == 0)
+        r = open_idx(s, err);
+    if (r < 0) {
+        segment_close(s);
+        return r;
+    }
+    s->lost_idx = !s->sealed;
+    if (s->lost_idx) { /* nor are its recs believed */
+        s->idx_recs = 0;
+        s->sealed = true;
+        s->synced = (struct segment_mark){s->size, 0};
+    }
+    *ret = s;
+    return 0;
+}
+
+int segment_make_idx(struct segment *s, uint64_t n, struct evs_error *err)
+{
+    s->idx_fd = segment_file(s, ".idx", O_RDWR | O_CREAT | O_TRUNC);
+    if (s->idx_fd < 0)
+        return segment_fail(s, ".idx", s->idx_fd, err);
+    int r = segment_map_recs(s, n, n, err);
+    if (r == 0)
+        r = segment_seal(s, err);
+    s->lost_idx = s->lost_idx && r < 0;
+    return r;
+}
+
 int segment_open_files(struct segment *s, struct evs_error *err)
 {
     assert(!s->read_only && s->fd < 0);
-    s->fd = open_one(s, ".jsonl", O_RDWR);
+    s->fd = segment_file(s, ".jsonl", O_RDWR);
     if (s->fd < 0)
-        return fail_call(s, ".jsonl", s->fd, err);
+        return segment_fail(s, ".jsonl", s->fd, err);
     int r = segment_unshare(s->dirfd, s->first, &s->fd, err);
     if (r > 0)
         r = map_lines(s, s->fd, s->size, err);
     if (r < 0)
         return r;
-    s->idx_fd = open_one(s, ".idx", O_RDWR | O_CREAT);
-    return s->idx_fd < 0 ? fail_call(s, ".idx", s->idx_fd, err) : 0;
+    s->idx_fd = segment_file(s, ".idx", O_RDWR | O_CREAT);
+    return s->idx_fd < 0 ? segment_fail(s, ".idx", s->idx_fd, err) : 0;
 }
 
 static int create_files(struct segment *s, struct segment_mark room, struct evs_error *err)
 {
     /* Both new: a log that is open has no idx without its lines (resume.c). */
-    s->fd = open_one(s, ".jsonl", O_RDWR | O_CREAT | O_EXCL);
+    s->fd = segment_file(s, ".jsonl", O_RDWR | O_CREAT | O_EXCL);
     if (s->fd < 0)
-        return fail_call(s, ".jsonl", s->fd, err);
-    s->idx_fd = open_one(s, ".idx", O_RDWR | O_CREAT | O_TRUNC);
+        return segment_fail(s, ".jsonl", s->fd, err);
+    s->idx_fd = segment_file(s, ".idx", O_RDWR | O_CREAT | O_TRUNC);
     if (s->idx_fd < 0)
-        return fail_call(s, ".idx", s->idx_fd, err);
+        return segment_fail(s, ".idx", s->idx_fd, err);
     int r = write_header(s, s->idx_fd, 0);
-    return r < 0 ? fail_call(s, ".idx", r, err) : segment_map_recs(s, 0, room.n, err);
+    return r < 0 ? segment_fail(s, ".idx", r, err) : segment_map_recs(s, 0, room.n, err);
 }
 
 /* Take back what create_files() made; the idx first, so that none is ever alone. */
@@ -408,7 +467,7 @@ static int cut_files(const struct segment *s, struct segment_mark to)
     if (s->fd < 0)
         return 0;
     int r = io_truncate(s->fd, to.bytes);
-    int q = io_truncate(s->idx_fd, idx_bytes(to.n)); /* in any case */
+    int q = io_truncate(s->idx_fd, segment_idx_bytes(to.n)); /* in any case */
     return r < 0 ? r : q;
 }
 
@@ -426,13 +485,13 @@ int segment_append(struct segment *s, const char *lines, size_t n_bytes, const s
     } else {
         r = io_write_all(s->fd, lines, n_bytes, t.bytes);
         if (r == 0)
-            r = io_write_all(s->idx_fd, recs, n_recs, idx_bytes(t.n));
+            r = io_write_all(s->idx_fd, recs, n_recs, segment_idx_bytes(t.n));
     }
     if (r < 0) {
         /* Cut what was written, or the next open would take it for lines. */
         bool cut = cut_files(s, t) == 0;
         *ret_broken = !cut || !(r == -ENOSPC || r == -EDQUOT);
-        return fail_call(s, ".jsonl", r, err);
+        return segment_fail(s, ".jsonl", r, err);
     }
     s->tail = (struct segment_mark){t.bytes + n_bytes, t.n + n_lines};
     return 0;
@@ -443,7 +502,7 @@ int segment_cut(struct segment *s, struct segment_mark to, struct evs_error *err
     int r = cut_files(s, to);
 
     s->tail = to;
-    return r < 0 ? fail_call(s, ".jsonl", r, err) : 0;
+    return r < 0 ? segment_fail(s, ".jsonl", r, err) : 0;
 }
 
 /* ---- syncing ---- */
@@ -456,7 +515,7 @@ static int check_there(const struct segment *s, struct evs_error *err)
     int r = io_stat(s->fd, &st);
 
     if (r < 0)
-        return fail_call(s, ".jsonl", r, err);
+        return segment_fail(s, ".jsonl", r, err);
     if (st.st_nlink > 0)
         return 0;
     return evs_fail_at(err, EVS_DAMAGED, EVS_NOWHERE, "log/%020" PRIu64 ".jsonl was removed",
@@ -470,7 +529,7 @@ int segment_sync(struct segment *s, struct segment_mark to, bool *ret_called, st
         return 0;
     int r = io_datasync(s->fd);
     if (r < 0)
-        return fail_call(s, ".jsonl", r, err);
+        return segment_fail(s, ".jsonl", r, err);
     if ((r = check_there(s, err)) < 0)
         return r;
     s->synced = to;
@@ -481,14 +540,14 @@ int segment_note(struct segment *s, struct evs_error *err)
 {
     int r = write_header(s, s->idx_fd, 0);
 
-    return r < 0 && r != -ENOSPC && r != -EDQUOT ? fail_call(s, ".idx", r, err) : 0;
+    return r < 0 && r != -ENOSPC && r != -EDQUOT ? segment_fail(s, ".idx", r, err) : 0;
 }
 
 int segment_sync_idx(struct segment *s, struct evs_error *err)
 {
     int r = io_datasync(s->idx_fd);
 
-    return r < 0 ? fail_call(s, ".idx", r, err) : 0;
+    return r < 0 ? segment_fail(s, ".idx", r, err) : 0;
 }
 
 /* Recs first: flags that are on disk vouch for recs that are. */
@@ -499,7 +558,7 @@ static int sync_header(struct segment *s, uint32_t flags, struct evs_error *err)
     if (r < 0)
         return r;
     r = write_header(s, s->idx_fd, flags);
-    return r < 0 ? fail_call(s, ".idx", r, err) : segment_sync_idx(s, err);
+    return r < 0 ? segment_fail(s, ".idx", r, err) : segment_sync_idx(s, err);
 }
 
 int segment_seal(struct segment *s, struct evs_error *err)
@@ -516,69 +575,4 @@ int segment_seal(struct segment *s, struct evs_error *err)
 int segment_clean(struct segment *s, struct evs_error *err)
 {
     return sync_header(s, FLAG_CLEAN, err);
-}
-
-/* ---- fixing recs ---- */
-
-struct fix {
-    const struct log_rec *now, *want;
-    char *to; /* NULL: only compare */
-};
-
-/* 1 if it differed. */
-static int fix_rec(void *arg)
-{
-    struct fix *f = arg;
-
-    if (memcmp(f->now, f->want, sizeof *f->now) == 0)
-        return 0;
-    if (f->to)
-        memcpy(f->to, f->want, sizeof *f->want);
-    return 1;
-}
-
-/* A mapping: a pwrite for each rec took four times as long as all the rest of a replay. */
-static int open_fix(struct segment *s, uint64_t n, struct evs_error *err)
-{
-    s->fix_bytes = idx_bytes(n);
-    s->fix_fd = open_one(s, ".idx", O_RDWR);
-    int r = s->fix_fd < 0 ? s->fix_fd : io_map_write(s->fix_fd, s->fix_bytes, &s->fix_map);
-    return r < 0 ? fail_call(s, ".idx", r, err) : 0;
-}
-
-int segment_fix_done(struct segment *s, struct evs_error *err)
-{
-    int r = 0;
-
-    if (s->fix_map)
-        (void)io_unmap(s->fix_map, s->fix_bytes); /* no error but ours */
-    if (s->fix_map && s->sealed)
-        r = io_datasync(s->fix_fd);
-    if (r <
-        0) /* for the next open, which writes the recs again: the kernel takes them for written now */
-        (void)write_header(s, s->fix_fd, 0);
-    if (s->fix_fd >= 0)
-        (void)io_close(s->fix_fd); /* synced, or its turn comes with idx_fd */
-    s->fix_map = NULL;
-    s->fix_fd = -1;
-    return r < 0 ? fail_call(s, ".idx", r, err) : 0;
-}
-
-int segment_fix(struct segment *s, uint64_t n, const struct log_rec *rec, struct evs_error *err)
-{
-    struct fix f = {&s->recs[n], rec, NULL};
-    int r = 0;
-
-    /* A rec that the disk doesn't give differs. */
-    if (!s->fix_map && !s->own_recs) {
-        if (io_guarded(fix_rec, &f) == 0)
-            return 0;
-        r = s->read_only ? segment_own_recs(s, s->tail.n, err) : open_fix(s, s->tail.n, err);
-    }
-    if (r < 0)
-        return r;
-    f.now = &s->recs[n];
-    f.to = (s->own_recs ? s->own_recs : s->fix_map + SEGMENT_HEADER_BYTES) + n * sizeof *rec;
-    r = io_guarded(fix_rec, &f);
-    return r < 0 ? fail_call(s, ".idx", r, err) : 0;
 }

@@ -5,6 +5,7 @@
 #ifndef STORE_SEGMENT_H
 #define STORE_SEGMENT_H
 
+#include "frames.h"
 #include "log.h"
 
 #define SEGMENT_HEADER_BYTES 4096
@@ -16,6 +17,15 @@
 struct segment_mark {
     uint64_t bytes, n;
 };
+
+/* Where the bytes of lines are. */
+enum segment_form {
+    SEGMENT_PLAIN, /* lines is a mapping of the file, or memory */
+    SEGMENT_READY, /* the same; frames hold the same bytes, durably, and readers may go over to them */
+    SEGMENT_PACKED, /* lines is the place of frames: there while they are pinned */
+};
+
+#define PINS_SWITCHING 0x80000000u /* bit of pins: lines is about to become another mapping */
 
 struct segment {
     evs_seq first;              /* const */
@@ -38,11 +48,25 @@ struct segment {
     struct segment_mark synced; /* one thread: the syncer. What a header may call durable */
     struct segment_mark tail UNDER_COMMIT; /* end of what is appended */
     _Atomic uint64_t visible; /* a mark in one word: stored under commit, loaded by anyone */
-    _Alignas(64) _Atomic uint32_t pins; /* readers that look at lines: pin.c */
+    bool lost_idx;            /* when opened packed: no header says how many lines there are */
+    struct frames *frames;    /* owned; const once the form is not PLAIN */
+    char *place;              /* owned: memory that lines becomes; of who switches while READY */
+    bool plain_left;          /* one thread, the packer: the plain file is still there */
+    bool unpackable;          /* the same: it was tried */
+    _Atomic uint8_t form;     /* enum segment_form. Only goes up */
+    _Alignas(64) _Atomic uint32_t pins; /* readers that look at plain lines: pin.c */
 };
 
 /* "00000000000000000001" and suffix (".jsonl", ".idx", ".tmp"). */
 void segment_name(evs_seq first, const char *suffix, char out[SEGMENT_NAME_BYTES]);
+
+/* Open one of its files (a descriptor, or -errno); fail with its name; how large an idx of n recs is. */
+int segment_file(const struct segment *s, const char *suffix, int flags);
+int segment_fail(const struct segment *s, const char *suffix, int r, struct evs_error *err);
+static inline uint64_t segment_idx_bytes(uint64_t n)
+{
+    return SEGMENT_HEADER_BYTES + n * sizeof(struct log_rec);
+}
 
 /* Make an empty one below dirfd (-1: in memory). Nothing is left behind by a failure, or *ret_left
  * says so. */
@@ -52,6 +76,14 @@ int segment_create(int dirfd, evs_seq first, struct segment_mark room, struct se
  * says, 0 where there is no good one. Keeps no file open. */
 int segment_open(int dirfd, evs_seq first, bool read_only, struct segment **ret,
                  struct evs_error *err);
+/* The same for one that is compressed, which is sealed whatever its idx says: without a good header synced has
+ * its bytes and no lines, and lost_idx is set. */
+int segment_open_packed(int dirfd, evs_seq first, bool read_only, struct frame_cache *cache,
+                        struct segment **ret, struct evs_error *err);
+/* Of that one: count its lines by reading them. DAMAGED at the first that is none. */
+int segment_count(struct segment *s, uint64_t *ret_n, struct evs_error *err);
+/* Give it an idx of n records, to be put right, and a sealed header. Not read only. */
+int segment_make_idx(struct segment *s, uint64_t n, struct evs_error *err);
 /* Open the files for writing, made if need be. Not read only. Lines that another name shares (a hard link of a
  * backup) are copied to a file of their own first. */
 int segment_open_files(struct segment *s, struct evs_error *err);

@@ -16,6 +16,7 @@
 #include "limits.h"
 
 #include <errno.h>
+#include <inttypes.h>
 
 struct batch {
     struct segment_walk *w;
@@ -108,6 +109,28 @@ static int open_window(const struct log_span *sp, struct segment_walk *w, struct
     int r = log_pin(sp, w->pos, MIN(sp->bytes, w->pos + MAX(WINDOW_BYTES, 2 * left)), pin, err);
     w->end = MIN(sp->bytes, pin->to);
     return r < 0 ? r : 1;
+}
+
+int segment_count(struct segment *s, uint64_t *ret_n, struct evs_error *err)
+{
+    struct log_walked *out AUTO_FREE = malloc(LOG_WALK_LINES * sizeof *out);
+    struct log_span span = {.first = s->first, .lines = s->lines, .bytes = s->size, .segment = s};
+    struct segment_walk w = {s->lines, 0, 0, s->first, 0};
+    struct log_pin pin = {0};
+    int r = out ? 1 : evs_fail(err, EVS_NO_MEMORY, EVS_NOWHERE);
+
+    while (r > 0) {
+        r = segment_batch(&w, out, LOG_WALK_LINES);
+        if (r <= 0)
+            r = open_window(&span, &w, &pin, err); /* perhaps the window cuts a line */
+    }
+    log_unpin(&pin);
+    if (r < 0)
+        return r;
+    if (w.pos < s->size || w.tx > 0)
+        return evs_fail_at(err, EVS_DAMAGED, w.pos, "log/%020" PRIu64 ".jsonl", s->first);
+    *ret_n = w.seq - s->first;
+    return 0;
 }
 
 static int fail_line(const struct log *lg, const struct segment_walk *w, struct evs_error *err)
