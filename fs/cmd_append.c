@@ -219,7 +219,8 @@ static int append_opened(const char *data, const char *path, const char *input)
 
     if (path_parse(path, &target, &err) < 0)
         return cmd_fail("%s: not a file that can be appended to: see 'evfs append --help'", path);
-    if (cmd_open_store(data, &(struct evs_options){.must_exist = true}, &st) != CMD_OK)
+    if (cmd_open_store(data, &(struct evs_options){.must_exist = true, .compress = -1}, &st) !=
+        CMD_OK)
         return CMD_FAILED;
 
     struct feed f = {.write = write_opened, .arg = &o};

@@ -19,6 +19,7 @@ static const char help[] =
     "                   ro                   nothing can be appended\n"
     "                   allow_other          other users may use the mount\n"
     "                   segment_size=SIZE    of the log's files: 64K to 4G; 256M if not given\n"
+    "                   compress=LEVEL|off   of sealed segments, 1 to 19; 15 if not given\n"
     "                   debug                print every request; stays in the foreground\n";
 
 /* What mount(8) and fstab may say, and what is so anyway. */
@@ -64,9 +65,23 @@ static bool set_flag(struct mount_options *o, const char *opt)
     return false;
 }
 
+static int set_compress(struct mount_options *o, const char *value)
+{
+    uint64_t level;
+
+    if (strcmp(value, "off") == 0)
+        o->compress = -1;
+    else if (cmd_parse_number(value, &level) < 0 || level < 1 || level > 19)
+        return cmd_usage("'%s': compress is a level from 1 to 19, or off", value);
+    else
+        o->compress = (int)level;
+    return 0;
+}
+
 static int set_option(struct mount_options *o, const char *opt)
 {
-    const char *interval = value_of(opt, "sync_interval"), *size = value_of(opt, "segment_size");
+    const char *interval = value_of(opt, "sync_interval"), *size = value_of(opt, "segment_size"),
+               *compress = value_of(opt, "compress");
 
     if (interval) {
         if (strcmp(interval, "never") == 0)
@@ -81,6 +96,8 @@ static int set_option(struct mount_options *o, const char *opt)
             return cmd_usage("'%s': a size is like 256M, from 64K to 4G", opt);
         return 0;
     }
+    if (compress)
+        return set_compress(o, compress);
     if (set_flag(o, opt) || is_ignored(opt))
         return 0;
     return cmd_usage("unknown mount option '%s'", opt);

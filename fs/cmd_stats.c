@@ -148,7 +148,9 @@ static int stats_opened(const char *dir)
     print_number("entities", s.entities);
     print_number("types", s.types);
     print_number("bytes", s.bytes);
+    print_number("disk_bytes", s.disk_bytes);
     print_number("segments", s.segments);
+    print_number("compressed", s.compressed);
     print_number("durable", s.durable);
     print_number("newest_us", (uint64_t)s.newest_us);
     print_number("index_bytes", s.index_bytes);

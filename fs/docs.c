@@ -73,7 +73,7 @@ struct number {
     const char *json, *metric, *type, *help;
     uint64_t value;
 };
-#define NUMBERS 24
+#define NUMBERS 27
 
 static size_t numbers(const struct docs_reader *r, struct number out[NUMBERS])
 {
@@ -88,6 +88,12 @@ static size_t numbers(const struct docs_reader *r, struct number out[NUMBERS])
         {"types", "evfs_types", "gauge", "event types", s.types},
         {"bytes", "evfs_log_bytes", "gauge", "bytes of all lines", s.bytes},
         {"segments", "evfs_log_segments", "gauge", "files of the log", s.segments},
+        {"disk_bytes", "evfs_log_disk_bytes", "gauge", "bytes of all lines as they are stored",
+         s.disk_bytes},
+        {"compressed", "evfs_log_compressed_segments", "gauge", "segments that are compressed",
+         s.compressed},
+        {"unpacked_bytes", "evfs_unpacked_bytes", "gauge",
+         "memory with lines of compressed segments", s.unpacked_bytes},
         {"appended", "evfs_appended_total", "counter", "events appended since the mount",
          s.appended},
         {"repeated", "evfs_repeated_total", "counter", "repeats that stored nothing, by id",

@@ -175,7 +175,8 @@ static int open_store(struct mount *m)
     const struct mount_options *o = m->o;
     struct evs_options options = {.read_only = o->read_only,
                                   .sync_interval_ms = o->sync_interval_ms,
-                                  .segment_bytes = o->segment_bytes};
+                                  .segment_bytes = o->segment_bytes,
+                                  .compress = o->compress};
     struct lease_ops lease = {.invalidate = invalidate, .wake = wake, .drop = drop, .arg = &m->fs};
     struct fs *fs = &m->fs;
     struct evs_error err;

@@ -113,6 +113,7 @@ struct evs_options {
     bool sync;       /* every append is durable before it returns (group commit) */
     uint32_t
         sync_interval_ms; /* background fdatasync while dirty; 0: the default, 100; UINT32_MAX: never */
+    int compress; /* level of zstd for sealed segments, 1 to 19; 0: the default, 15; -1: none is compressed */
     uint64_t segment_bytes;         /* size of a segment of the log; 0: the default, 256 MiB */
     int64_t (*clock_us)(void *arg); /* NULL: CLOCK_REALTIME. Called once a batch, from any thread */
     void *clock_arg;
@@ -150,6 +151,9 @@ struct evs_stats {
         clock_behind_us; /* clock_behind_us: recorded repeats, the clock went back by this */
     bool read_only;
     int64_t newest_us; /* recorded time of the newest event */
+    uint64_t compressed,
+        disk_bytes; /* segments that are compressed; bytes of all lines as they are stored */
+    uint64_t unpacked_bytes; /* memory with lines of compressed segments */
 };
 EVS_API void evs_stats(struct evs_store *st, struct evs_stats *ret);
 

@@ -46,6 +46,7 @@ struct evs_store {
     _Atomic uint64_t appended, repeated, transactions, batches, writers;
     int64_t opened_us;
     struct keeper *keeper; /* the background thread; NULL: none */
+    struct packer *packer; /* the same */
 };
 
 /* One event on its way. */

@@ -7,6 +7,7 @@
 #include "io.h"
 #include "keeper.h"
 #include "limits.h"
+#include "packer.h"
 
 #include <errno.h>
 #include <time.h>
@@ -146,6 +147,7 @@ static void *run(void *arg)
         (void)pthread_mutex_unlock(&k->lock);
         sync_now(st);
         check_some(st);
+        packer_tick(st);
         if (!log_read_only(st->lg) && checkpoint_due(st))
             (void)keeper_checkpoint(st, NULL); /* tried again when the log has grown on */
         (void)clock_gettime(CLOCK_MONOTONIC, &at);

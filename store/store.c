@@ -8,6 +8,7 @@
 #include "keeper.h"
 #include "limits.h"
 #include "meta.h"
+#include "packer.h"
 #include "recover.h"
 #include "store_owners.h"
 
@@ -140,6 +141,8 @@ static void set_defaults(struct evs_options *o)
     if (!o->segment_bytes)
         o->segment_bytes = DEFAULT_SEGMENT_BYTES;
     o->segment_bytes = MAX(MIN(o->segment_bytes, LIMIT_SEGMENT_BYTES_MAX), LIMIT_SEGMENT_BYTES_MIN);
+    if (!o->compress)
+        o->compress = DEFAULT_COMPRESS;
     if (!o->clock_us)
         o->clock_us = real_clock;
 }
@@ -169,7 +172,8 @@ static int open_parts(struct evs_store *st, const char *dir, struct evs_error *e
         return r;
     st->checkpoint_seq = from;
     st->checkpoint_bytes = from ? log_bytes(st->lg) : 0;
-    return keeper_start(st, err);
+    r = packer_start(st, err);
+    return r < 0 ? r : keeper_start(st, err);
 }
 
 static void free_parts(struct evs_store *st)
@@ -210,6 +214,7 @@ int evs_open(const char *dir, const struct evs_options *options, struct evs_stor
     r = open_parts(st, dir, err);
     if (r < 0) {
         keeper_stop(st);
+        packer_stop(st);
         log_abandon(st->lg);
         free_parts(st);
         return r;
@@ -248,6 +253,7 @@ int evs_close(struct evs_store *st, struct evs_error *err)
     if (!st)
         return 0;
     keeper_stop(st);
+    packer_stop(st);
     int r = final_checkpoint(st, err), e;
     if (log_read_only(st->lg) && !st->options.read_only) {
         log_abandon(st->lg); /* after an I/O error nothing may claim a clean end */
@@ -285,13 +291,18 @@ void evs_stats(struct evs_store *st, struct evs_stats *ret)
 {
     evs_seq end = log_end(st->lg);
     int64_t behind = atomic_load_explicit(&st->behind_us, memory_order_relaxed);
+    struct log_packed packed;
 
+    log_pack_stats(st->lg, &packed);
     *ret = (struct evs_stats){
         .events = end,
         .entities = atomic_load_explicit(&st->ix->n_entities, memory_order_relaxed),
         .types = index_type_count(st->ix),
         .bytes = log_bytes(st->lg),
         .segments = log_segments(st->lg),
+        .compressed = packed.segments,
+        .disk_bytes = packed.disk_bytes,
+        .unpacked_bytes = packed.memory,
         .durable = log_durable(st->lg),
         .appended = atomic_load_explicit(&st->appended, memory_order_relaxed),
         .repeated = atomic_load_explicit(&st->repeated, memory_order_relaxed),
