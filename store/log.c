@@ -147,6 +147,7 @@ static int load_segments(struct log *lg, struct evs_error *err)
         packed += lg->s[i]->frames != NULL;
     atomic_store_explicit(&lg->packed, packed, memory_order_relaxed);
     lg->recs_end = all.recs_end;
+    lg->cut_kept = all.cut;
     resume_free(&all);
     if (log_count(lg) == 0 && lg->o.read_only) {
         if (lg->dirfd >= 0)
@@ -381,6 +382,11 @@ bool log_trouble(struct log *lg, struct evs_error *ret)
 evs_seq log_recs_end(const struct log *lg)
 {
     return lg->recs_end;
+}
+
+evs_seq log_cut_kept(const struct log *lg)
+{
+    return lg->cut_kept;
 }
 
 uint64_t log_segments(const struct log *lg)

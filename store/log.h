@@ -101,6 +101,8 @@ uint64_t log_segments(const struct log *lg);
 /* Up to this event the idx files had recs when the log was opened: what a checkpoint that reaches further
  * counts on is lost. */
 evs_seq log_recs_end(const struct log *lg);
+/* What was cut off the end at an open, now or earlier, is kept in log/SEQ.cut (aside.c); 0: there is none. */
+evs_seq log_cut_kept(const struct log *lg);
 
 /* The rec of a line, 1 <= seq <= log_end(); lives as long as the log (mapped: read it inside io_guarded()). */
 const struct log_rec *log_rec(const struct log *lg, evs_seq seq);

@@ -15,6 +15,7 @@ struct log {
     struct log_options o;   /* const after open, as is dirfd */
     int dirfd;              /* owned: the directory "log"; -1 in memory */
     evs_seq recs_end;       /* const after open: see log_recs_end() */
+    evs_seq cut_kept;       /* the same: log_cut_kept() */
     struct segment **s;     /* reserved for SEGMENTS_MAX, mapped; entries const once below count */
     _Atomic size_t count;   /* stored under commit */
     _Atomic bool read_only; /* stored after trouble */

@@ -15,10 +15,13 @@
  *     them: what follows are leftovers of a copy.
  * (6) A compressed segment is sealed: it was made of one that was, and is whole since it has its name. Where
  *     its plain file is there as well, that is what is left of it, and goes.
- * (7) An idx without lines is removed, and before lines are removed their idx is: a header never
- *     vouches for lines that were written after it. */
+ * (7) Before lines are removed their idx is: a header never vouches for lines that were written after
+ *     it. An idx without lines is removed if it vouches for none; else they were removed behind our
+ *     back, which is damage.
+ * (8) What (2) cuts is kept in a file of its own where there are whole lines in it (aside.c). */
 #include "resume.h"
 
+#include "aside.h"
 #include "io.h"
 #include "limits.h"
 #include "salvage.h"
@@ -38,6 +41,7 @@ struct resume {
     size_t n;
     size_t durable; /* s[durable]->synced is the durable place */
     bool unlinked;  /* the directory needs a sync */
+    evs_seq cut;    /* log/CUT.cut is there; 0: none */
 };
 
 enum { LINES, IDX, PACKED, NAME_KINDS };
@@ -48,6 +52,7 @@ struct names {
     bool read_only;
     evs_seq *first[NAME_KINDS]; /* owned; of .jsonl or .jsonl.zst, of .idx, of .jsonl.zst */
     size_t n[NAME_KINDS], cap[NAME_KINDS];
+    evs_seq cut;
 };
 
 struct segment_mark resume_room(const struct log_options *o)
@@ -105,6 +110,8 @@ static int take_name(void *arg, const char *name)
         int r = add_name(l, PACKED, first);
         return r < 0 ? r : add_name(l, LINES, first);
     }
+    if (strcmp(name + i, ".cut") == 0)
+        l->cut = MAX(l->cut, first);
     bool tmp = strcmp(name + i, ".tmp") == 0 || strcmp(name + i, ".zst.tmp") == 0;
     return tmp && !l->read_only ? io_unlink(l->dirfd, name) : 0;
 }
@@ -135,21 +142,37 @@ static bool has_name(const struct names *l, int kind, evs_seq first)
 }
 
 /* An idx whose lines are gone would vouch for other lines if a segment of its name were made. */
-static int remove_orphans(struct names *l)
+static int remove_orphan(struct names *l, evs_seq first, struct evs_error *err)
+{
+    char name[SEGMENT_NAME_BYTES];
+    int r = segment_vouches(l->dirfd, first, err);
+
+    if (r < 0)
+        return r;
+    /* A mark is stored after the directory has the lines, and they are removed after it. Only a backup that was
+     * interrupted makes a sealed idx first, of the segment that comes next. */
+    bool later = l->n[LINES] > 0 && l->first[LINES][l->n[LINES] - 1] > first;
+    if (r == 1 || (r == 2 && later))
+        return evs_fail_at(err, EVS_DAMAGED, 0, "log/%020" PRIu64 ".jsonl is missing", first);
+    segment_name(first, ".idx", name);
+    r = l->read_only ? 0 : io_unlink(l->dirfd, name);
+    return r < 0 ? evs_fail_errno(err, r, name) : 0;
+}
+
+static int remove_orphans(struct names *l, struct evs_error *err)
 {
     bool unlinked = false;
+    int r = 0;
 
     for (size_t i = 0; i < l->n[IDX]; i++) {
-        char name[SEGMENT_NAME_BYTES];
         if (has_name(l, LINES, l->first[IDX][i]))
             continue;
-        segment_name(l->first[IDX][i], ".idx", name);
-        int r = io_unlink(l->dirfd, name);
-        if (r < 0)
+        if ((r = remove_orphan(l, l->first[IDX][i], err)) < 0)
             return r;
         unlinked = true;
     }
-    return unlinked ? io_sync(l->dirfd) : 0;
+    r = unlinked && !l->read_only ? io_sync(l->dirfd) : 0;
+    return r < 0 ? evs_fail_errno(err, r, "log") : 0;
 }
 
 static int list_names(struct names *l, struct evs_error *err)
@@ -160,8 +183,7 @@ static int list_names(struct names *l, struct evs_error *err)
         return evs_fail_errno(err, r, "log");
     for (int kind = 0; kind < NAME_KINDS; kind++)
         order_names(l, kind);
-    r = l->read_only ? 0 : remove_orphans(l);
-    return r < 0 ? evs_fail_errno(err, r, "log") : 0;
+    return remove_orphans(l, err);
 }
 
 static int remove_file(struct resume *rs, evs_seq first, const char *suffix, struct evs_error *err);
@@ -200,6 +222,7 @@ static int open_segments(struct resume *rs, struct evs_error *err)
                                         : segment_open(rs->dirfd, first, l.read_only, s, err);
         rs->n += *s != NULL;
     }
+    rs->cut = l.cut;
     for (int kind = 0; kind < NAME_KINDS; kind++)
         free(l.first[kind]);
     return r;
@@ -291,13 +314,12 @@ static int check_sealed(const struct segment *s, evs_seq limit, struct evs_error
     return 0;
 }
 
-/* Give segment i its tail. *ret_last: the log ends in it. */
-static UNANALYSED int check_segment(struct resume *rs, size_t i, bool *ret_last,
+/* Give segment i its tail. *ret_last: the log ends in it, and *ret_bad is not of it any more. */
+static UNANALYSED int check_segment(struct resume *rs, size_t i, bool *ret_last, uint64_t *ret_bad,
                                     struct evs_error *err)
 {
     struct segment *s = rs->s[i];
     evs_seq limit = i + 1 < rs->n ? rs->s[i + 1]->first : NO_LIMIT;
-    uint64_t bad = 0;
 
     if (s->sealed) {
         int r = s->lost_idx ? segment_count(s, &s->synced.n, err) : 0;
@@ -306,13 +328,26 @@ static UNANALYSED int check_segment(struct resume *rs, size_t i, bool *ret_last,
     }
     if (s->size < s->synced.bytes)
         return fail_damaged(s, s->size, err);
-    int r = read_tail(s, limit, &s->tail, &bad, err);
+    int r = read_tail(s, limit, &s->tail, ret_bad, err);
     if (r < 0)
         return r;
     if (r == 0 && i < rs->durable)
-        return fail_damaged(s, bad, err);
+        return fail_damaged(s, *ret_bad, err);
     *ret_last = r == 0;
     return 0;
+}
+
+/* The log ends in segment i. (5), (7) */
+static int cut_after(struct resume *rs, size_t i, uint64_t bad, struct evs_error *err)
+{
+    const struct segment *s = rs->s[i];
+    bool copied = i + 1 < rs->n && durable_end(s) > rs->s[i + 1]->first;
+    evs_seq kept = 0;
+    int r = copied || rs->o->read_only ? 0 : aside_keep(&rs->s[i], rs->n - i, bad, &kept, err);
+
+    if (kept)
+        rs->cut = kept;
+    return r < 0 ? r : drop_after(rs, i, err);
 }
 
 static int find_end(struct resume *rs, struct evs_error *err)
@@ -322,9 +357,10 @@ static int find_end(struct resume *rs, struct evs_error *err)
     find_durable(rs);
     for (size_t i = 0; r == 0 && i < rs->n; i++) {
         bool last = false;
-        r = check_segment(rs, i, &last, err);
+        uint64_t bad = 0;
+        r = check_segment(rs, i, &last, &bad, err);
         if (r == 0 && last)
-            r = drop_after(rs, i, err);
+            r = cut_after(rs, i, bad, err);
     }
     return r;
 }
@@ -502,7 +538,7 @@ int resume_segments(int dirfd, const struct log_options *o, struct frame_cache *
     if (r == 0)
         r = o->read_only ? make_readable(&rs, err) : make_fit(&rs, err);
 
-    struct segments all = {rs.s, rs.n, recs};
+    struct segments all = {rs.s, rs.n, recs, rs.cut};
     if (r < 0)
         resume_free(&all);
     else

@@ -11,6 +11,7 @@ struct segments {
     struct segment **s;
     size_t n;
     evs_seq recs_end; /* up to there the idx files had recs before any was touched */
+    evs_seq cut;      /* log/CUT.cut keeps what was cut off, now or earlier; 0: there is none */
 };
 
 /* Open all segments in dirfd (the directory "log"). Afterwards each has its end (tail, visible,

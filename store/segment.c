@@ -397,6 +397,15 @@ int segment_make_idx(struct segment *s, uint64_t n, struct evs_error *err)
     return r;
 }
 
+int segment_vouches(int dirfd, evs_seq first, struct evs_error *err)
+{
+    struct segment s = {.first = first, .dirfd = dirfd};
+    int fd AUTO_CLOSE = segment_file(&s, ".idx", O_RDONLY);
+    int r = fd < 0 ? segment_fail(&s, ".idx", fd, err) : read_header(&s, fd, err);
+
+    return r < 0 ? r : s.synced.n == 0 ? 0 : s.sealed ? 2 : 1;
+}
+
 int segment_open_files(struct segment *s, struct evs_error *err)
 {
     assert(!s->read_only && s->fd < 0);

@@ -84,6 +84,9 @@ int segment_open_packed(int dirfd, evs_seq first, bool read_only, struct frame_c
 int segment_count(struct segment *s, uint64_t *ret_n, struct evs_error *err);
 /* Give it an idx of n records, to be put right, and a sealed header. Not read only. */
 int segment_make_idx(struct segment *s, uint64_t n, struct evs_error *err);
+/* 1 if the header of the idx says that lines are durable, 2 if it says sealed; 0 if not, or if there is no good
+ * one. */
+int segment_vouches(int dirfd, evs_seq first, struct evs_error *err);
 /* Open the files for writing, made if need be. Not read only. Lines that another name shares (a hard link of a
  * backup) are copied to a file of their own first. */
 int segment_open_files(struct segment *s, struct evs_error *err);

@@ -337,6 +337,12 @@ int evs_health(struct evs_store *st, char *buf, size_t n)
                                  "the clock is %" PRId64 " s behind the newest event: "
                                  "recorded repeats\n",
                                  behind / 1000000);
+    if (log_cut_kept(st->lg) && used < n)
+        used += (size_t)snprintf(buf + used, n - used,
+                                 "log/%020" PRIu64
+                                 ".cut keeps lines that did not follow the log's end when "
+                                 "it was opened after a crash; see evfs(5), and remove it\n",
+                                 log_cut_kept(st->lg));
     if (atomic_load_explicit(&st->meta_lost, memory_order_relaxed) && used < n)
         used += (size_t)snprintf(buf + used, n - used,
                                  "meta.db was lost: directories have no owners and modes of their "

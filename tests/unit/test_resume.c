@@ -468,6 +468,55 @@ static void other_names_are_ignored(void)
     world_free(w);
 }
 
+/* What vouches for lines that are gone says so, wherever the segment stood. */
+static void removed_segment_is_damage(void)
+{
+    struct world *w = left_behind(4096, 60, 0);
+    struct world_files *files = world_save(w);
+
+    for (evs_seq first = 1; first <= 60; first++) {
+        struct evs_error err = {0};
+        char what[80];
+        if (world_size(w, first, ".jsonl") < 0)
+            continue;
+        world_unlink(w, first, ".jsonl");
+        for (int i = 0; i < 2; i++) {
+            w->o.read_only = i == 0;
+            CHECK_FAIL(world_open(w, &err), err, DAMAGED);
+            (void)snprintf(what, sizeof what, "log/%020" PRIu64 ".jsonl is missing", first);
+            CHECK_STR(err.detail, what);
+        }
+        CHECK(world_size(w, first, ".idx") > 0);
+        world_restore(w, files);
+    }
+    world_forget(files);
+    world_free(w);
+}
+
+/* Without the idx nothing vouches for the lines behind a bad one: they are no events any more, but kept. */
+static void what_is_cut_is_kept(void)
+{
+    struct world *w = left_behind(1 << 20, 6, 0);
+    int64_t whole = world_size(w, 1, ".jsonl"), third = (int64_t)line_bytes(w, 1, 3);
+
+    world_unlink(w, 1, ".idx");
+    world_flip(w, 1, ".jsonl", third + 60);
+    check_both(w, 2);
+    CHECK_EQ(log_cut_kept(w->lg), 3);
+    CHECK_EQ(world_size(w, 3, ".cut"), whole - third);
+    world_close(w);
+    world_reopen(w); /* it stays until somebody has looked at it */
+    CHECK_EQ(log_cut_kept(w->lg), 3);
+    world_add(w, 2, false);
+    world_crash(w);
+    world_cut(w, 1, (int64_t)line_bytes(w, 1, 5) - 5); /* torn, and nothing behind it */
+    world_reopen(w);
+    world_check(w, 3, true);
+    CHECK_EQ(world_size(w, 4, ".cut"), -1);
+    world_crash(w);
+    world_free(w);
+}
+
 struct counted {
     evs_seq next;
     uint64_t runs, stop_at;
@@ -542,6 +591,8 @@ int main(void)
     RUN(killed_while_appending);
     RUN(power_cut);
     RUN(other_names_are_ignored);
+    RUN(removed_segment_is_damage);
+    RUN(what_is_cut_is_kept);
     RUN(walk_from_anywhere);
     RUN(wild_recs_stay_inside);
     CHECK_DONE();
