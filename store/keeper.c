@@ -34,8 +34,8 @@ static void note_checkpoint(struct evs_store *st, evs_seq seq, uint64_t bytes)
 
 static bool dirty(const struct evs_store *st)
 {
-    return st->options.sync_interval_ms != UINT32_MAX && !log_read_only(st->lg) &&
-           log_end(st->lg) > log_durable(st->lg);
+    /* A log that is read-only after a write that failed still owes the sync of what came before. */
+    return st->options.sync_interval_ms != UINT32_MAX && log_end(st->lg) > log_durable(st->lg);
 }
 
 static void sync_now(struct evs_store *st)

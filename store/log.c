@@ -208,6 +208,17 @@ UNANALYSED void log_abandon(struct log *lg)
     free(lg);
 }
 
+UNANALYSED void log_give_up(struct log *lg)
+{
+    struct segment *s = lg->current;
+    struct stat st;
+
+    /* Only shorter: a file that somebody else has cut is not made whole by zeros. */
+    if (s->fd >= 0 && io_stat(s->fd, &st) == 0 && (uint64_t)st.st_size > segment_visible(s).bytes)
+        (void)segment_cut(s, segment_visible(s), NULL); /* as good as it gets */
+    log_abandon(lg);
+}
+
 static int fix_done(struct log *lg, struct evs_error *err) NEEDS_COMMIT;
 static int fix_done(struct log *lg, struct evs_error *err)
 {

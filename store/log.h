@@ -62,6 +62,10 @@ int log_close(struct log *lg, struct evs_error *err);
 /* Free without a clean end: no write, no sync (after an I/O error; in tests, a crash). */
 void log_abandon(struct log *lg);
 
+/* The same for a log that an error has made read-only: if an append could not be cut back, it is tried again, so
+ * that what was refused is not there after the next open. */
+void log_give_up(struct log *lg);
+
 /* ---- appending: under the commit lock ---- */
 
 /* Make room for n_lines lines of n_bytes together in one segment: rolls to a new one if they do not

@@ -256,7 +256,7 @@ int evs_close(struct evs_store *st, struct evs_error *err)
     packer_stop(st);
     int r = final_checkpoint(st, err), e;
     if (log_read_only(st->lg) && !st->options.read_only) {
-        log_abandon(st->lg); /* after an I/O error nothing may claim a clean end */
+        log_give_up(st->lg); /* after an I/O error nothing may claim a clean end */
         e = 0;
     } else {
         e = log_close(st->lg, r < 0 ? NULL : err);

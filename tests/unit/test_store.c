@@ -2,6 +2,7 @@
 /* The whole store against a model: random events, every view, over reopening, rebuilding and a crash. */
 #include "model.h"
 #include "store/ingest.h"
+#include "store/io.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -470,6 +471,37 @@ static void test_exact_import_is_exact(void)
     CHECK_EQ(evs_close(b, &err), 0);
 }
 
+/* A write fails half-way and the cut fails as well: what was refused is cut at the end, if that goes. What was
+ * acknowledged before is synced all the same. */
+static void refused_is_gone_after_close(void)
+{
+    static const char one[] = "{\"entity\":\"a\",\"type\":\"t\",\"data\":1}\n";
+    const struct evs_options o = {.sync_interval_ms = 200};
+    char *dir = model_dir(), many[40 * sizeof one] = "";
+    struct evs_store *st;
+    struct evs_error err;
+
+    for (int i = 0; i < 40; i++)
+        strcat(many, one);
+    CHECK_EQ(evs_open(dir, &o, &st, &err), 0);
+    CHECK(put(st, one) > 0);
+    (void)io_fault_set(&(struct io_fault){.n = 1, .short_write = true, .forever = true});
+    CHECK_EQ(put(st, many), -EIO);
+    (void)io_fault_set(NULL);
+    CHECK_EQ(put(st, one), -EROFS);
+    CHECK_EQ(evs_end(st), 1);
+    for (int i = 0; i < 3000 && evs_durable(st) < 1; i++)
+        (void)usleep(10000);
+    CHECK_EQ(evs_durable(st), 1);
+    CHECK_EQ(evs_close(st, &err), 0);
+    CHECK_EQ(evs_open(dir, &o, &st, &err), 0);
+    CHECK_EQ(evs_end(st), 1);
+    CHECK(put(st, one) > 0);
+    CHECK_EQ(evs_close(st, &err), 0);
+    CHECK_EQ(evs_verify(dir, NULL, NULL, &err), 0);
+    model_remove(dir);
+}
+
 int main(void)
 {
     seed = check_seed();
@@ -487,5 +519,6 @@ int main(void)
     RUN(test_a_lost_meta_db_is_said);
     RUN(test_marks_are_reported_once);
     RUN(test_exact_import_is_exact);
+    RUN(refused_is_gone_after_close);
     CHECK_DONE();
 }
