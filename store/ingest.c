@@ -30,6 +30,7 @@ void ingest_lock(struct evs_store *st)
 
 void ingest_unlock(struct evs_store *st)
 {
+    LOG_CHECKED(st->lg);
     (void)pthread_mutex_unlock(&st->commit);
 }
 

@@ -216,4 +216,13 @@ int log_sync(struct log *lg, evs_seq seq, struct evs_error *err);
 int log_sync_idx(struct log *lg, struct evs_error *err);
 uint64_t log_sync_count(const struct log *lg); /* fdatasyncs of segments since open */
 
+/* The invariants of the log and its newest segment. Returns the number of findings; report may be NULL. */
+int log_check(const struct log *lg, evs_report_fn *report, void *arg) NEEDS_COMMIT;
+
+#ifdef EVFS_CHECKS
+#define LOG_CHECKED(lg) assert(log_check(lg, NULL, NULL) == 0)
+#else
+#define LOG_CHECKED(lg) ((void)(lg))
+#endif
+
 #endif

@@ -452,6 +452,35 @@ static void sync_while_rolling(void)
     (void)run_crowd(freely, 4096);
 }
 
+/* log_check(), which debug builds call after each commit, sees what it is for. */
+static UNANALYSED void invariants_are_checked(void)
+{
+    struct world *w = world_new(4096);
+    char line[WORLD_LINE_MAX];
+    struct log_rec rec;
+    struct log_span span;
+
+    world_reopen(w);
+    CHECK_EQ(log_check(w->lg, NULL, NULL), 0);
+    for (int i = 0; i < 100; i++)
+        world_add(w, 1, false);
+    CHECK(log_segments(w->lg) > 2);
+    CHECK_EQ(log_check(w->lg, NULL, NULL), 0);
+    size_t n = world_line(w, 101, line, &rec);
+    CHECK_EQ(log_reserve(w->lg, n, 1, NULL), 0);
+    CHECK_EQ(log_append(w->lg, line, n, &rec, 1, NULL), 0);
+    CHECK_EQ(log_check(w->lg, NULL, NULL), 1); /* not published */
+    CHECK_EQ(log_cut(w->lg, NULL), 0);
+    CHECK_EQ(log_check(w->lg, NULL, NULL), 0);
+    CHECK_EQ(log_span(w->lg, 100, &span), 0);
+    int64_t size = world_size(w, span.first, ".jsonl");
+    world_cut(w, span.first, size + 1);
+    CHECK_EQ(log_check(w->lg, NULL, NULL), 1); /* longer than its lines */
+    world_cut(w, span.first, size);
+    CHECK_EQ(log_check(w->lg, NULL, NULL), 0);
+    world_free(w);
+}
+
 int main(void)
 {
     RUN(append_read_reopen);
@@ -467,5 +496,6 @@ int main(void)
     RUN(disk_full_at_each_call);
     RUN(waiters_share_a_sync);
     RUN(sync_while_rolling);
+    RUN(invariants_are_checked);
     CHECK_DONE();
 }
