@@ -21,7 +21,7 @@
 #define LIMIT_SEGMENT_BYTES_MIN    (64ull << 10)
 #define LIMIT_SEGMENT_BYTES_MAX    (4ull << 30)
 #define DEFAULT_SEGMENT_BYTES      (256ull << 20)
-#define LIMIT_FRAMES_BYTES         (64ull << 20) /* of compressed segments, what is kept decompressed */
+#define DEFAULT_FRAMES_BYTES       (64ull << 20) /* of compressed segments, what is kept decompressed */
 #define DEFAULT_COMPRESS           15            /* level; docs/performance.md has why */
 #define DEFAULT_SYNC_INTERVAL_MS   100u
 

@@ -116,7 +116,7 @@ static UNANALYSED int log_new(const struct log_options *o, struct log **ret, str
         return evs_fail_errno(err, r, "log");
     }
     lg->s = (struct segment **)(void *)room;
-    r = frame_cache_new(LIMIT_FRAMES_BYTES, &lg->frames, err);
+    r = frame_cache_new(DEFAULT_FRAMES_BYTES, &lg->frames, err);
     if (r < 0) {
         (void)io_unmap(room, SEGMENTS_MAX * sizeof(struct segment *));
         free(lg);

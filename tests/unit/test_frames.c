@@ -207,7 +207,7 @@ static bool found_or_harmless(const char *name)
 {
     struct opened o;
     bool right = true, refused = false;
-    int r = open_file(name, LIMIT_FRAMES_BYTES, &o);
+    int r = open_file(name, DEFAULT_FRAMES_BYTES, &o);
 
     if (r < 0) {
         CHECK_FAIL(r, err, DAMAGED);
@@ -267,7 +267,7 @@ static void cut_while_open(void)
     struct opened o;
 
     write_file("cut", PLAIN_BYTES, 1);
-    CHECK_EQ(open_file("cut", LIMIT_FRAMES_BYTES, &o), 0);
+    CHECK_EQ(open_file("cut", DEFAULT_FRAMES_BYTES, &o), 0);
     int fd = io_open(dirfd_, "cut", O_RDWR, 0);
     CHECK_EQ(ftruncate(fd, 100), 0);
     CHECK(same(&o, 0, 1) == false);
