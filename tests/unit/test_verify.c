@@ -133,7 +133,7 @@ static void test_each_flipped_bit_of_the_log_is_named(void)
     for (size_t i = 0; i < n; i++) {
         int fd = file(names[i]);
         off_t size = size_of(fd);
-        char *bytes = malloc((size_t)size);
+        char *bytes = calloc((size_t)size + 1, 1); /* a string: sscanf() looks for its end */
         CHECK_EQ(pread(fd, bytes, (size_t)size, 0), size);
         for (int k = 0; k < 12; k++) {
             off_t at = k == 0   ? 0
