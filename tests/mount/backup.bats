@@ -136,6 +136,34 @@ same_trees() {
     stop_store
 }
 
+packed() { [ "$(ls "$DATA"/log/*.jsonl | wc -l)" -le 2 ]; } # all that is sealed
+
+@test "compressed segments are taken as they are, and plain ones that were taken stay" {
+    remount -o segment_size=256K,compress=off
+    some 2000 >>"$F"
+    out=$(backup)
+    bytes=$(number bytes "$out")
+    remount -o segment_size=256K,compress=1
+    some 2000 >>"$F"
+    wait_for 120 packed
+    out=$(backup)
+    same "$(number kept "$out")" "$bytes"
+    n=$(ls "$B"/log/*.jsonl.zst | wc -l)
+    [ "$n" -ge 1 ]
+    zst=$(basename "$(ls "$B"/log/*.jsonl.zst | head -n 1)")
+    same "$(stat -c %i "$B/log/$zst")" "$(stat -c %i "$DATA/log/$zst")"
+    "$EVFS_BIN" verify "$B"
+    "$EVFS_BIN" export "$B" | cmp - "$F"
+    cp -r "$B" "$T/copy"
+    mount_backup "$T/copy"
+    cmp "$MNT2/events.jsonl" "$F"
+    umount_backup
+    "$EVFS_BIN" backup "$DATA" "$T/fresh"
+    [ "$(ls "$T"/fresh/log/*.jsonl.zst | wc -l)" -gt "$n" ]
+    "$EVFS_BIN" verify "$T/fresh"
+    "$EVFS_BIN" export "$T/fresh" | cmp - "$F"
+}
+
 @test "of a stopped store; and cp -r of one is a store" {
     some 2000 >>"$F"
     cp "$F" "$T/lines"
