@@ -156,6 +156,8 @@ static int stats_opened(const char *dir)
     print_number("index_bytes", s.index_bytes);
     print_number("names_bytes", s.names_bytes);
     print_number("id_bytes", s.id_bytes);
+    if (s.chained)
+        printf("%-16s {\"events\":%" PRIu64 ",\"sha256\":\"%s\"}\n", "sealed", s.chained, s.sha256);
     (void)evs_health(st, health, sizeof health); /* the text says it all */
     printf("%-16s %s", "health", health);
     (void)evs_borders(st, true, health, sizeof health);

@@ -129,8 +129,10 @@ static size_t numbers(const struct docs_reader *r, struct number out[NUMBERS])
 static void print_stats(FILE *f, const struct docs_reader *r)
 {
     struct number all[NUMBERS];
+    struct evs_stats s = {0};
     size_t n = numbers(r, all);
 
+    evs_stats(r->st, &s);
     fprintf(f, "{\"version\":\"%s\"", evs_version());
     for (size_t i = 0; i < n; i++) {
         if (strcmp(all[i].json, "read_only") == 0)
@@ -138,6 +140,8 @@ static void print_stats(FILE *f, const struct docs_reader *r)
         else
             fprintf(f, ",\"%s\":%" PRIu64, all[i].json, all[i].value);
     }
+    if (s.chained)
+        fprintf(f, ",\"sealed\":{\"events\":%" PRIu64 ",\"sha256\":\"%s\"}", s.chained, s.sha256);
     fputs("}\n", f);
 }
 

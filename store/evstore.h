@@ -154,6 +154,8 @@ struct evs_stats {
     uint64_t compressed,
         disk_bytes; /* segments that are compressed; bytes of all lines as they are stored */
     uint64_t unpacked_bytes; /* memory with lines of compressed segments */
+    evs_seq chained; /* event after which the newest stored hash of the log is; 0: there is none */
+    char sha256[65]; /* it, in 64 digits and a NUL */
 };
 EVS_API void evs_stats(struct evs_store *st, struct evs_stats *ret);
 
@@ -390,6 +392,17 @@ typedef void evs_report_fn(void *arg, const char *finding);
 /* Check every line, its checksum, the order of seq and version, transactions, and the derived files
  * against the log. Returns the number of findings. Changes nothing. */
 EVS_API int evs_verify(const char *dir, evs_report_fn *report, void *arg, struct evs_error *err);
+
+/* The same, and what can be noted down elsewhere, as a proof later on: the SHA-256 of the log, which is that of
+ * /events.jsonl. from (NULL: none): 64 lower-case digits noted earlier; if no first lines of the log have that
+ * hash, that is a finding, and ret->from is UINT64_MAX. */
+struct evs_proof {
+    evs_seq events;  /* in the log */
+    char sha256[65]; /* of all of them; "" if the log can't be opened */
+    evs_seq from;    /* after this event the hash is from */
+};
+EVS_API int evs_prove(const char *dir, const char *from, struct evs_proof *ret,
+                      evs_report_fn *report, void *arg, struct evs_error *err);
 
 /* Make idx and checkpoint again from the log. */
 EVS_API int evs_rebuild(const char *dir, evs_report_fn *report, void *arg, struct evs_error *err);

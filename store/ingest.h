@@ -47,6 +47,7 @@ struct evs_store {
     int64_t opened_us;
     struct keeper *keeper; /* the background thread; NULL: none */
     struct packer *packer; /* the same */
+    struct chain *chain;   /* of the log; NULL in memory */
 };
 
 /* One event on its way. */

@@ -2,6 +2,7 @@
 /* keeper: (1) At most one checkpoint is being written, under `writing`. (2) A checkpoint counts only when the
  * idx up to it is durable: behind it nobody looks at the lines again. (3) Errors of the keeper are not lost:
  * a failed sync makes the log read-only, and health says so; a failed checkpoint is only a slower open. */
+#include "chain.h"
 #include "checkpoint.h"
 #include "cursor.h"
 #include "io.h"
@@ -15,6 +16,7 @@
 #define CHECKPOINT_MIN_EVENTS 1000000u            /* no checkpoint for less growth than this */
 #define CHECK_BYTES           ((uint64_t)1 << 20) /* of the log, each time the keeper wakes: 10 MB/s */
 #define IDLE_MS               1000u
+#define LAST_CHAIN_US         20000u
 
 struct keeper {
     pthread_t thread;
@@ -148,6 +150,7 @@ static void *run(void *arg)
         sync_now(st);
         check_some(st);
         packer_tick(st);
+        (void)chain_extend(st->chain, MIN(ms, IDLE_MS) * 50); /* a twentieth of the time */
         if (!log_read_only(st->lg) && checkpoint_due(st))
             (void)keeper_checkpoint(st, NULL); /* tried again when the log has grown on */
         (void)clock_gettime(CLOCK_MONOTONIC, &at);
@@ -198,6 +201,7 @@ void keeper_stop(struct evs_store *st)
     (void)pthread_cond_signal(&k->wake);
     (void)pthread_mutex_unlock(&k->lock);
     (void)pthread_join(k->thread, NULL);
+    (void)chain_extend(st->chain, LAST_CHAIN_US); /* for stores that are never open for long */
     (void)pthread_cond_destroy(&k->wake);
     (void)pthread_mutex_destroy(&k->lock);
     cursor_free(k->check);

@@ -400,6 +400,13 @@ evs_seq log_cut_kept(const struct log *lg)
     return lg->cut_kept;
 }
 
+evs_seq log_sealed_end(const struct log *lg)
+{
+    size_t n = atomic_load_explicit(&lg->sealed, memory_order_acquire);
+
+    return n > 0 ? lg->s[n - 1]->first + segment_visible(lg->s[n - 1]).n - 1 : 0;
+}
+
 uint64_t log_segments(const struct log *lg)
 {
     return log_count(lg);

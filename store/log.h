@@ -102,6 +102,8 @@ void log_set_read_only(struct log *lg, const struct evs_error *why);
  * why as well. */
 bool log_trouble(struct log *lg, struct evs_error *ret);
 uint64_t log_segments(const struct log *lg);
+/* Last event of the sealed segments, which never change; 0: none. */
+evs_seq log_sealed_end(const struct log *lg);
 /* Up to this event the idx files had recs when the log was opened: what a checkpoint that reaches further
  * counts on is lost. */
 evs_seq log_recs_end(const struct log *lg);

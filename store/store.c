@@ -2,6 +2,7 @@
 /* store: opening, closing, and what is said about a store as a whole.
  * Opening: lock, meta.db, log (which finds its own end), index (checkpoint and replay), owners. Each can be
  * half there: evs_close() and the failure path are one function that takes whatever exists. */
+#include "chain.h"
 #include "checkpoint.h"
 #include "clock.h"
 #include "io.h"
@@ -168,7 +169,8 @@ static int open_parts(struct evs_store *st, const char *dir, struct evs_error *e
     if ((r = log_open(st->dirfd, &lo, &st->lg, err)) < 0 ||
         (r = recover_index(st->dirfd, st->options.read_only, st->lg, &st->ix, &from,
                            &st->recorded_us, err)) < 0 ||
-        (r = note_lost_meta(st, err)) < 0 || (r = owners_load(st, err)) < 0)
+        (r = note_lost_meta(st, err)) < 0 || (r = owners_load(st, err)) < 0 ||
+        (!memory && (r = chain_open(st->dirfd, st->lg, &st->chain, err)) < 0))
         return r;
     st->checkpoint_seq = from;
     st->checkpoint_bytes = from ? log_bytes(st->lg) : 0;
@@ -178,6 +180,7 @@ static int open_parts(struct evs_store *st, const char *dir, struct evs_error *e
 
 static void free_parts(struct evs_store *st)
 {
+    chain_close(st->chain);
     meta_close(st->meta);
     reject_close(st->rejects);
     index_free(st->ix);
@@ -319,6 +322,8 @@ void evs_stats(struct evs_store *st, struct evs_stats *ret)
     ret->newest_us = st->recorded_us; /* not from the idx: it is mapped, and may not be there */
     index_memory(st->ix, &ret->index_bytes, &ret->names_bytes, &ret->id_bytes);
     ingest_unlock(st);
+    if (st->chain)
+        (void)chain_newest(st->chain, &ret->chained, ret->sha256);
 }
 
 int evs_health(struct evs_store *st, char *buf, size_t n)
@@ -347,6 +352,8 @@ int evs_health(struct evs_store *st, char *buf, size_t n)
         used += (size_t)snprintf(buf + used, n - used,
                                  "meta.db was lost: directories have no owners and modes of their "
                                  "own any more; set them again (chmod, chown)\n");
+    if (st->chain && chain_trouble(st->chain, why, sizeof why) && used < n)
+        used += (size_t)snprintf(buf + used, n - used, "%s: run 'evfs verify'\n", why);
     bool well = used == 0;
     if (well)
         (void)snprintf(buf, n, "ok\n");

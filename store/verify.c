@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* verify: everything in a store's directory against its log; rebuild and import --exact. None of them is on
  * the way of an append. */
+#include "chain.h"
 #include "checkpoint.h"
 #include "io.h"
 #include "limits.h"
@@ -22,6 +23,14 @@ struct verify {
     uint32_t tx;      /* events that the transaction before it still expects */
     bool gap;         /* a bad line was passed over: versions can't be told any more */
     bool idx_differs; /* then sums over the idx say nothing new */
+    struct {
+        evs_seq segment, first; /* 0: none of this segment differs */
+        uint64_t offset, n;
+    } idx;                     /* records that differ: one finding a segment */
+    evs_seq bad[MAX_FINDINGS]; /* segments with damaged lines, ascending */
+    size_t n_bad;
+    const char *from;
+    struct evs_proof *proof;
     struct index
         *kept; /* the checkpoint's; NULL: there is no good one, and nobody will believe the idx */
     evs_seq kept_to;
@@ -50,6 +59,35 @@ static void find_at(struct verify *v, evs_seq seq, uint64_t offset, const char *
 
     log_segment_name(v->lg, seq, name, sizeof name);
     find(v, "%s: byte %" PRIu64 ": event %" PRIu64 ": %s", name, offset, seq, what);
+}
+
+/* What differs in the idx of the segment that was looked through. */
+static void find_idx(struct verify *v)
+{
+    if (v->idx.n == 1)
+        find_at(v, v->idx.first, v->idx.offset, "its idx record differs: run 'evfs rebuild'");
+    else if (v->idx.n > 1)
+        find(v,
+             "log/%020" PRIu64 ".idx: %" PRIu64 " records differ, the first is of event %" PRIu64
+             ": run 'evfs rebuild'",
+             v->idx.segment, v->idx.n, v->idx.first);
+    v->idx.n = 0;
+}
+
+static void idx_differs(struct verify *v, evs_seq seq, uint64_t offset)
+{
+    struct log_span sp;
+
+    v->idx_differs = true;
+    if (log_span(v->lg, seq, &sp) < 0)
+        return; /* can't be: it is visible */
+    if (v->idx.n && v->idx.segment != sp.first)
+        find_idx(v);
+    if (v->idx.n++ > 0)
+        return;
+    v->idx.segment = sp.first;
+    v->idx.first = seq;
+    v->idx.offset = offset;
 }
 
 static bool rec_differs(const struct log_rec *a, const struct log_rec *b)
@@ -101,8 +139,7 @@ static int verify_lines(void *arg, const struct log_walked *lines, size_t n)
             differs = differs || (l->seq <= v->kept_to && numbers_differ(v, &rec, stored));
         }
         if (differs)
-            find_at(v, l->seq, w->offset, "its idx record differs: run 'evfs rebuild'");
-        v->idx_differs |= differs;
+            idx_differs(v, l->seq, w->offset);
         v->seen = l->seq;
     }
     return v->found < MAX_FINDINGS ? 0 : 1;
@@ -116,6 +153,7 @@ static int verify_log(struct verify *v, struct evs_error *err)
     while (from <= end) {
         struct evs_error why;
         int r = log_walk(v->lg, from, verify_lines, v, &why);
+        find_idx(v);
         if (r >= 0)
             return 0;
         if (why.why != EVS_DAMAGED) {
@@ -126,6 +164,10 @@ static int verify_log(struct verify *v, struct evs_error *err)
         evs_seq bad = MAX(v->seen + 1, from);
         find(v, "%s: byte %" PRIu64 ": event %" PRIu64 ": %s", why.detail, why.pos, bad,
              evs_reason_text(why.why));
+        struct log_span sp;
+        if (log_span(v->lg, bad, &sp) == 0 && (!v->n_bad || v->bad[v->n_bad - 1] < sp.first) &&
+            v->n_bad < MAX_FINDINGS)
+            v->bad[v->n_bad++] = sp.first;
         v->gap = true;
         from = bad + 1;
         if (v->found >= MAX_FINDINGS) {
@@ -180,6 +222,20 @@ static int as_finding(struct verify *v, int r, const struct evs_error *why, stru
     return r;
 }
 
+static int verify_chain(struct verify *v, int dirfd, struct evs_error *err)
+{
+    struct chain_proof p;
+    const struct chain_known bad = {v->bad, v->n_bad};
+    int r = chain_verify(dirfd, v->lg, v->from, bad, &p, v->report, v->arg, err);
+
+    if (r < 0)
+        return r;
+    v->found += r;
+    *v->proof = (struct evs_proof){.events = p.events, .from = p.from};
+    memcpy(v->proof->sha256, p.sha256, sizeof p.sha256);
+    return 0;
+}
+
 static int verify_all(struct verify *v, const char *dir, int dirfd, struct evs_error *err)
 {
     const struct log_options lo = {.segment_bytes = DEFAULT_SEGMENT_BYTES, .read_only = true};
@@ -200,6 +256,8 @@ static int verify_all(struct verify *v, const char *dir, int dirfd, struct evs_e
             v->found += index_check(v->ix, v->lg, v->report, v->arg);
         if (!v->gap && !v->idx_differs && v->kept)
             v->found += index_check(v->kept, v->lg, v->report, v->arg);
+        if ((r = verify_chain(v, dirfd, err)) < 0)
+            return r;
     }
     if ((r = meta_open(dir, true, &meta, &why)) < 0)
         return as_finding(v, r, &why, err);
@@ -212,12 +270,16 @@ static int verify_all(struct verify *v, const char *dir, int dirfd, struct evs_e
     return MIN(r, 0);
 }
 
-int evs_verify(const char *dir, evs_report_fn *report, void *arg, struct evs_error *err)
+int evs_prove(const char *dir, const char *from, struct evs_proof *ret, evs_report_fn *report,
+              void *arg, struct evs_error *err)
 {
-    struct verify v = {.report = report, .arg = arg};
+    struct verify v = {.report = report, .arg = arg, .from = from, .proof = ret};
     AUTO_CLOSE int dirfd = io_open(AT_FDCWD, dir, O_RDONLY | O_DIRECTORY, 0);
     int r;
 
+    if (from && (strlen(from) != 64 || strspn(from, "0123456789abcdef") != 64))
+        return evs_fail_at(err, EVS_BAD_FIELD, EVS_NOWHERE, "a hash is 64 lower-case digits");
+    *ret = (struct evs_proof){.from = EVS_NOWHERE};
     if (dirfd < 0)
         return evs_fail_errno(err, dirfd, dir);
     AUTO_CLOSE int lock = io_open(dirfd, "lock", O_RDONLY, 0);
@@ -228,6 +290,13 @@ int evs_verify(const char *dir, evs_report_fn *report, void *arg, struct evs_err
     index_free(v.ix);
     index_free(v.kept);
     return r < 0 ? r : v.found;
+}
+
+int evs_verify(const char *dir, evs_report_fn *report, void *arg, struct evs_error *err)
+{
+    struct evs_proof unused;
+
+    return evs_prove(dir, NULL, &unused, report, arg, err);
 }
 
 int evs_rebuild(const char *dir, evs_report_fn *report, void *arg, struct evs_error *err)

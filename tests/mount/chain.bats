@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: MIT
+# The tamper-evident log: hashes that any tool can make, and what verify proves with them.
+load lib.bash
+
+setup() {
+    setup_store -o segment_size=64K -o compress=off # files that the tests know
+    E=$MNT/entities F=$MNT/events.jsonl
+}
+teardown() { cleanup; }
+
+fill() { # fill N: events, in one go
+    jq -nc "range($1) | {entity:\"a/\(. % 20)\",type:\"t\(. % 3)\",data:{n:.,text:\"what was said\"}}" >>"$F"
+}
+sealed() { jq ".sealed.events // 0" "$MNT/.evfs/stats.json"; }
+sealed_at_least() { [ "$(sealed)" -ge "$1" ]; }
+prints() { # prints TEXT COMMAND...: it succeeds, and says so
+    local want=$1 out
+    shift
+    out=$("$@") || { echo "failed: $out" >&2; return 1; }
+    contains "$out" "$want"
+}
+finds() { # finds TEXT COMMAND...: it fails, and says so
+    local want=$1 out
+    shift
+    out=$("$@") && { echo "found nothing: $out" >&2; return 1; }
+    contains "$out" "$want"
+}
+# The segments' files, in order; all of segment N, from 0.
+segments() { ls "$DATA"/log/*.jsonl*; }
+segment() { segments | sed -n "$(($1 + 1))p"; }
+
+@test "the hash is that of the first lines, for any tool" {
+    fill 2000
+    wait_for 20 sealed_at_least 1000
+    stats=$(<"$MNT/.evfs/stats.json") # one look: the hashes go on meanwhile
+    n=$(jq .sealed.events <<<"$stats")
+    same "$(jq -r .sealed.sha256 <<<"$stats")" "$(head -n "$n" "$F" | sha256sum | cut -d' ' -f1)"
+    all=$(sha256sum <"$F" | cut -d' ' -f1)
+    some=$(head -n 777 "$F" | sha256sum | cut -d' ' -f1)
+    part=$(head -c 5000 "$F" | sha256sum | cut -d' ' -f1)
+    stop_store
+    prints "2000 events, sha256 $all" "$EVFS_BIN" verify "$DATA"
+    prints 'ended with event 777,' "$EVFS_BIN" verify --from "$some" "$DATA"
+    prints 'ended with event 2000,' "$EVFS_BIN" verify --from "$all" "$DATA"
+    finds 'does not continue' "$EVFS_BIN" verify --from "$part" "$DATA"
+    code=0
+    "$EVFS_BIN" verify --from 17 "$DATA" 2>/dev/null || code=$?
+    same $code 2
+    # It goes on, over restarts and over the copy that recovery makes after kill -9.
+    start_store -o segment_size=64K -o sync_interval=never
+    fill 500
+    kill_store
+    start_store -o segment_size=64K
+    fill 500
+    stop_store
+    prints 'ended with event 2000,' "$EVFS_BIN" verify --from "$all" "$DATA"
+}
+
+@test "what is done to a sealed segment is found; by its author's hashes or by a noted one" {
+    fill 3000
+    wait_for 20 sealed_at_least 1500
+    noted=$(sha256sum <"$F" | cut -d' ' -f1)
+    stop_store
+    "$EVFS_BIN" verify "$DATA"
+    cp -r "$DATA" "$T/good"
+    again() { rm -rf "$DATA" && cp -r "$T/good" "$DATA"; }
+
+    # Removed, all files of it.
+    base=$(segment 1)
+    rm "${base%.jsonl*}".*
+    finds log/ "$EVFS_BIN" verify "$DATA"
+    again
+    # Exchanged.
+    a=$(segment 1) b=$(segment 2)
+    mv "$a" "$T/x" && mv "$b" "$a" && mv "$T/x" "$b"
+    finds log/ "$EVFS_BIN" verify "$DATA"
+    again
+    # The end is gone, with everything that was derived.
+    rm -f "$DATA/index.ckpt"
+    for f in $(segments | tail -n 2); do rm "${f%.jsonl*}".jsonl* "${f%.jsonl*}".idx; done
+    finds 'it was sealed' "$EVFS_BIN" verify "$DATA"
+    rm "$DATA"/log/*.sha256
+    "$EVFS_BIN" rebuild "$DATA"
+    "$EVFS_BIN" verify "$DATA"
+    finds 'does not continue' "$EVFS_BIN" verify --from "$noted" "$DATA"
+    again
+    # A word is changed by somebody who knows how: a store that was made again from changed lines.
+    "$EVFS_BIN" export "$DATA" >"$T/lines"
+    python3 - "$T/lines" "$T/forged" <<'END'
+import sys
+def crc32c(b):
+    c = 0xffffffff
+    for x in b:
+        c ^= x
+        for _ in range(8):
+            c = c >> 1 ^ (0x82f63b78 if c & 1 else 0)
+    return c ^ 0xffffffff
+lines = open(sys.argv[1], 'rb').readlines()
+line = lines[40].replace(b'what was said', b'what was SAID')
+at = line.index(b'"crc":"') + 7
+line = line[:at] + b'%08x' % crc32c(line[:at] + line[at + 8:]) + line[at + 8:]
+lines[40] = line
+open(sys.argv[2], 'wb').writelines(lines)
+END
+    rm -rf "$DATA"
+    "$EVFS_BIN" import --exact "$DATA" "$T/forged"
+    prints 'all is well' "$EVFS_BIN" verify "$DATA"
+    finds 'does not continue' "$EVFS_BIN" verify --from "$noted" "$DATA"
+    prints 'ended with event 40,' "$EVFS_BIN" verify \
+        --from "$(head -n 40 "$T/lines" | sha256sum | cut -d' ' -f1)" "$DATA"
+    # The same line, put into the store itself.
+    again
+    "$EVFS_BIN" export "$DATA" | cmp - "$T/lines"
+    first=$(segment 0)
+    n=$(wc -l <"$first")
+    head -n "$n" "$T/forged" >"$first"
+    finds 'not those that were sealed' "$EVFS_BIN" verify "$DATA"
+}
