@@ -227,8 +227,7 @@ static int take_line(struct piece *p, const struct log_walked *w)
         return evs_fail_errno(p->err, r, "log");
     p->recs[p->lines++] = (struct log_rec){.place = log_place(p->n, w->data),
                                            .recorded_us = w->line.recorded_us,
-                                           .len = (uint32_t)w->raw.n,
-                                           .crc = w->crc};
+                                           .len = (uint32_t)w->raw.n};
     p->n += w->raw.n;
     return 0;
 }

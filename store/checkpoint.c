@@ -16,7 +16,7 @@
 #include <sys/wait.h>
 
 #define MAGIC  "evfsckpt"
-#define FORMAT 1u
+#define FORMAT 2u /* 1 counted on recs without a check */
 #define PAGE   4096ull
 #define PIECE  ((size_t)8 << 20)
 
@@ -61,14 +61,48 @@ static void forget_what_is_not_the_logs(struct index *ix)
     }
 }
 
-int checkpoint_mark_at(const struct log *lg, evs_seq seq, struct checkpoint_mark *ret)
-{
-    struct log_rec rec = {0};
-    int r = seq ? log_rec_get(lg, seq, &rec) : 0;
+struct mark_job {
+    const struct log *lg;
+    struct log_pin pin;
+    evs_seq seq;
+    uint32_t crc;
+    struct evs_error *err;
+};
 
+static int mark_job(void *arg)
+{
+    struct mark_job *j = arg;
+    struct slice line;
+    struct line l;
+    char name[64];
+    int r = log_line(j->lg, j->seq, &j->pin, &line, j->err);
+
+    if (r < 0 || (line_parse(line.p, line.n, &l, NULL, &j->crc) == 0 && l.seq == j->seq))
+        return r;
+    log_segment_name(j->lg, j->seq, name, sizeof name);
+    struct log_span span = {0};
+    struct log_rec rec = {0};
+    (void)log_span(j->lg, j->seq, &span);
+    (void)log_span_rec(j->lg, &span, j->seq, &rec, NULL);
+    return evs_fail_at(j->err, EVS_DAMAGED, log_rec_offset(&rec), "%s: event %llu", name,
+                       (unsigned long long)j->seq);
+}
+
+int checkpoint_mark_at(const struct log *lg, evs_seq seq, struct checkpoint_mark *ret,
+                       struct evs_error *err)
+{
+    struct evs_error why = {.why = EVS_OK_};
+    struct mark_job j = {.lg = lg, .seq = seq, .err = &why};
+    int r = seq ? io_guarded(mark_job, &j) : 0;
+
+    log_unpin(&j.pin);
     if (r == 0)
-        *ret = (struct checkpoint_mark){.seq = seq, .line_crc = rec.crc};
-    return r;
+        *ret = (struct checkpoint_mark){.seq = seq, .line_crc = j.crc};
+    else if (why.why != EVS_OK_)
+        return evs_fail_as(err, &why);
+    else
+        return evs_fail_errno(err, r, "reading the log");
+    return 0;
 }
 
 int checkpoint_write(int dirfd, struct index *ix, const struct checkpoint_mark *m,

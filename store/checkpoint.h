@@ -15,8 +15,9 @@ struct checkpoint_mark {
     uint32_t line_crc;
 };
 
-/* The mark for all events up to seq. -EIO where its rec can't be read. */
-int checkpoint_mark_at(const struct log *lg, evs_seq seq, struct checkpoint_mark *ret);
+/* The mark for all events up to seq. DAMAGED where its line is. */
+int checkpoint_mark_at(const struct log *lg, evs_seq seq, struct checkpoint_mark *ret,
+                       struct evs_error *err);
 
 /* Write CHECKPOINT_TMP and sync it; the caller renames. Nothing may change the index meanwhile, which loses its
  * marks and SET_OWNED: for a child of fork(), or at the end. Allocates nothing and takes no lock. Returns 0;

@@ -56,8 +56,11 @@ int cursor_new(const struct index *ix, struct log *lg, const struct evs_view *v,
     int r = io_guarded(open_job, c);
     if (r < 0) {
         free(c);
-        return r == -ENOENT ? evs_fail(err, EVS_NO_SUCH, EVS_NOWHERE)
-                            : evs_fail_errno(err, r, "reading the log");
+        if (r == -ENOENT)
+            return evs_fail(err, EVS_NO_SUCH, EVS_NOWHERE);
+        struct evs_error why;
+        return log_trouble(lg, &why) ? evs_fail_as(err, &why)
+                                     : evs_fail_errno(err, r, "reading the log");
     }
     c->len.data = c->v.data;
     *ret = c;
@@ -165,13 +168,13 @@ static void seek_all(struct cursor *c, uint64_t pos)
             high = MIN(s->end, c->v.end + 1); /* the last line that begins at or before pos */
     while (high - low > 1) {
         evs_seq mid = low + (high - low) / 2;
-        if (log_rec_offset(&s->recs[mid - s->first]) <= pos - s->before)
+        if (log_rec_offset(lengths_rec(&c->len, (uint32_t)mid)) <= pos - s->before)
             low = mid;
         else
             high = mid;
     }
     c->seq = low;
-    c->pos = s->before + log_rec_offset(&s->recs[low - s->first]);
+    c->pos = s->before + log_rec_offset(lengths_rec(&c->len, (uint32_t)low));
 }
 
 static void seek(struct cursor *c, uint64_t pos)
@@ -292,14 +295,17 @@ static int guarded(struct cursor *c, int (*fn)(void *), struct job *j)
     struct evs_error local = {.why = EVS_OK_};
     struct evs_error *err = j->err;
 
-    j->err = &local;
+    j->err = c->len.err = &local;
     int r = io_guarded(fn, j);
+    c->len.err = NULL;
     if (r < 0) {
         if (local.why == EVS_OK_ && r == -EIO)
             (void)unreadable(c, &local);
         else if (local.why == EVS_OK_)
             (void)evs_fail_errno(&local, r, "reading the log");
         c->seq = 0;
+        if (j->got > 0) /* what stands before it was checked, and the next read says so */
+            r = 0;
     }
     if (err && r < 0) /* with r 0 there is damage behind bytes that are given all the same */
         *err = local;
@@ -374,10 +380,11 @@ static int find_job(void *arg)
     refresh(c);
     c->seq = 0;
     if (v->kind == EVS_ALL) {
-        struct log_span s;
         j->pos = v->bytes;
-        if (j->after < v->end && log_span(c->lg, j->after + 1, &s) == 0)
-            j->pos = s.before + log_rec_offset(&s.recs[j->after + 1 - s.first]);
+        if (j->after < v->end) {
+            uint64_t at = log_rec_offset(lengths_rec(&c->len, (uint32_t)j->after + 1));
+            j->pos = c->len.span.before + at;
+        }
         return 0;
     }
     if (!v->events) {

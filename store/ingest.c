@@ -408,7 +408,6 @@ static NEEDS_COMMIT int write_lines(struct evs_store *st, struct batch *b, bool 
         b->recs[i] = (struct log_rec){.place = log_place(tail + used, data),
                                       .recorded_us = recorded_us,
                                       .len = (uint32_t)n,
-                                      .crc = crc,
                                       .entity = p->entity,
                                       .type = p->type};
         used += n;
@@ -533,6 +532,19 @@ static int line_names(const struct line *l, struct slice *entity, struct slice *
     return entity->n && entity->n <= LIMIT_ENTITY_BYTES && type->n && type->n <= LIMIT_TYPE_BYTES
                ? 0
                : -EBADMSG;
+}
+
+void ingest_find_names(const struct index *ix, const struct line *l, uint32_t *ret_entity,
+                       uint32_t *ret_type)
+{
+    char names[6 * (LIMIT_ENTITY_BYTES + LIMIT_TYPE_BYTES + LIMIT_ID_BYTES)];
+    struct slice entity, type, id;
+
+    *ret_entity = *ret_type = 0;
+    if (line_names(l, &entity, &type, &id, names, sizeof names) < 0)
+        return;
+    *ret_entity = index_find_entity(ix, entity, index_entity_hash(entity));
+    *ret_type = index_find_type(ix, type, index_type_hash(type));
 }
 
 int ingest_restore(struct index *ix, const struct line *l, struct log_rec *rec,

@@ -99,6 +99,9 @@ uint32_t ingest_commit(struct evs_store *st, struct batch *b, uint32_t n, bool t
  * caller calls index_keep() and applies it then (index_apply()), or takes it back and drops them. */
 int ingest_restore(struct index *ix, const struct line *l, struct log_rec *rec,
                    struct evs_error *err) NEEDS_COMMIT;
+/* The numbers that its names have; 0: none. */
+void ingest_find_names(const struct index *ix, const struct line *l, uint32_t *ret_entity,
+                       uint32_t *ret_type);
 void ingest_unrestore(struct index *ix, const struct log_rec *rec) NEEDS_COMMIT;
 
 /* Take and drop the commit lock: the only two places. */

@@ -304,6 +304,11 @@ int io_map_write(int fd, size_t n, char **ret)
     return map_any(fd, n, PROT_READ | PROT_WRITE, MAP_SHARED, ret);
 }
 
+int io_map_private(int fd, size_t n, char **ret)
+{
+    return map_any(fd, n, PROT_READ | PROT_WRITE, MAP_PRIVATE, ret);
+}
+
 int io_map_memory(size_t n, char **ret)
 {
     int r =
@@ -403,4 +408,10 @@ int io_guarded(int (*fn)(void *arg), void *arg)
     r = fn(arg);
     guard = outer;
     return r;
+}
+
+void io_guard_fail(void)
+{
+    if (guard)
+        siglongjmp(*guard, 1);
 }

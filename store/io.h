@@ -35,6 +35,8 @@ int io_map(int fd, size_t n, const char **ret);
 /* The same, writable, within the file: what is stored is in the file. Store inside io_guarded(),
  * too: a full disk is a SIGBUS. */
 int io_map_write(int fd, size_t n, char **ret);
+/* The same, but what is stored is seen by this mapping only. */
+int io_map_private(int fd, size_t n, char **ret);
 int io_unmap(const void *p, size_t n);
 /* Zeroed memory in huge pages, taken from the system only as it is touched. Freed by io_unmap(). */
 int io_map_memory(size_t n, char **ret);
@@ -58,6 +60,10 @@ int io_list(int dirfd, const char *path, int (*fn)(void *arg, const char *name),
  * was truncated under us) makes it return -EIO instead of killing the process. fn must hold no lock
  * and own nothing. Nests. Returns fn's result. */
 int io_guarded(int (*fn)(void *arg), void *arg);
+
+/* Within such an fn: make io_guarded() return -EIO, as if the page could not be read. Returns only where nothing
+ * is guarded. */
+void io_guard_fail(void);
 
 /* Fault injection, for tests/fault: fail the nth call from now (1 is the next) with errno code (0:
  * EIO); kill: _exit(IO_FAULT_EXIT) instead; short_write: write half before that; forever: every

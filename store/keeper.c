@@ -68,7 +68,7 @@ int keeper_checkpoint(struct evs_store *st, struct evs_error *err)
         return 0;
     (void)pthread_mutex_lock(&st->checkpoint_lock);
     ingest_lock(st);
-    child = checkpoint_mark_at(st->lg, log_end(st->lg), &m);
+    child = checkpoint_mark_at(st->lg, log_end(st->lg), &m, err);
     if (child == 0)
         child = checkpoint_begin(st->dirfd, st->ix, &m);
     uint64_t bytes = log_bytes(st->lg);

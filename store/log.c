@@ -108,10 +108,18 @@ static UNANALYSED int log_new(const struct log_options *o, struct log **ret, str
 
     if (!lg)
         return evs_fail(err, EVS_NO_MEMORY, EVS_NOWHERE);
+    lg->mender = calloc(1, sizeof *lg->mender);
+    if (!lg->mender) {
+        free(lg);
+        return evs_fail(err, EVS_NO_MEMORY, EVS_NOWHERE);
+    }
+    lg->mender->lg = lg;
+    (void)pthread_mutex_init(&lg->mender->lock, NULL);
     lg->o = *o;
     lg->dirfd = -1;
     r = io_map_memory(SEGMENTS_MAX * sizeof(struct segment *), &room);
     if (r < 0) {
+        free(lg->mender);
         free(lg);
         return evs_fail_errno(err, r, "log");
     }
@@ -205,6 +213,8 @@ UNANALYSED void log_abandon(struct log *lg)
     (void)pthread_cond_destroy(&lg->sync_done);
     (void)pthread_mutex_destroy(&lg->sync_lock);
     (void)pthread_mutex_destroy(&lg->trouble_lock);
+    (void)pthread_mutex_destroy(&lg->mender->lock);
+    free(lg->mender);
     free(lg);
 }
 
@@ -295,7 +305,7 @@ uint64_t log_tail(const struct log *lg)
     return lg->current->tail.bytes;
 }
 
-int log_append(struct log *lg, const char *lines, size_t n_bytes, const struct log_rec *recs,
+int log_append(struct log *lg, const char *lines, size_t n_bytes, struct log_rec *recs,
                uint32_t n_lines, struct evs_error *err)
 {
     bool broken = false;

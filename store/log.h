@@ -9,6 +9,7 @@
 #ifndef STORE_LOG_H
 #define STORE_LOG_H
 
+#include "crc.h"
 #include "error.h"
 #include "line.h"
 #include "lock.h"
@@ -24,7 +25,8 @@ struct log_rec {
     uint64_t place; /* low 40 bits: the line's offset in its segment; high 24: of data in it */
     int64_t recorded_us;
     uint32_t len; /* of the line, LF included */
-    uint32_t crc;
+    uint32_t
+        check; /* CRC32C of the rec with seq in this place: the log puts it, and nothing believes a rec without */
     uint32_t entity; /* index's number of the entity */
     uint32_t type;   /* index's number of the type */
 };
@@ -41,6 +43,18 @@ static inline uint32_t log_rec_data(const struct log_rec *r)
 static inline uint64_t log_place(uint64_t offset, uint32_t data)
 {
     return offset | (uint64_t)data << 40;
+}
+
+static inline uint32_t log_rec_check(const struct log_rec *r, evs_seq seq)
+{
+    struct log_rec of = *r;
+
+    of.check = (uint32_t)seq;
+    return crc32c(0, &of, sizeof of);
+}
+static inline bool log_rec_ok(const struct log_rec *r, evs_seq seq)
+{
+    return LIKELY(r->check == log_rec_check(r, seq));
 }
 
 struct log_options {
@@ -76,10 +90,10 @@ int log_reserve(struct log *lg, size_t n_bytes, uint32_t n_lines, struct evs_err
     NEEDS_COMMIT;
 /* Where the next line will begin: recs' offsets count from here. */
 uint64_t log_tail(const struct log *lg) NEEDS_COMMIT;
-/* Append n_lines lines (n_bytes, each with its LF) and their recs, all or nothing: on failure both
+/* Append n_lines lines (n_bytes, each with its LF) and their recs (whose check it puts), all or nothing: on failure both
  * files are cut back; DISK_FULL leaves the log usable, any other failure makes it read-only. Not
  * yet visible. With several pieces of one transaction, log_cut() takes back earlier pieces. */
-int log_append(struct log *lg, const char *lines, size_t n_bytes, const struct log_rec *recs,
+int log_append(struct log *lg, const char *lines, size_t n_bytes, struct log_rec *recs,
                uint32_t n_lines, struct evs_error *err) NEEDS_COMMIT;
 /* Take back everything appended since the last log_publish(). */
 int log_cut(struct log *lg, struct evs_error *err) NEEDS_COMMIT;
@@ -110,11 +124,27 @@ evs_seq log_recs_end(const struct log *lg);
 /* What was cut off the end at an open, now or earlier, is kept in log/SEQ.cut (aside.c); 0: there is none. */
 evs_seq log_cut_kept(const struct log *lg);
 
-/* The rec of a line, 1 <= seq <= log_end(); lives as long as the log (mapped: read it inside io_guarded()). */
+/* The rec of a line, 1 <= seq <= log_end(), as it stands in the idx; lives as long as the log (mapped: read it
+ * inside io_guarded()). For who compares: nothing vouches for it. */
 const struct log_rec *log_rec(const struct log *lg, evs_seq seq);
 
-/* The rec, copied under io_guarded(): -EIO where its page can't be read, -ENOENT where there is no such event. */
-int log_rec_get(const struct log *lg, evs_seq seq, struct log_rec *ret);
+/* ---- recs that can be believed ----
+ * A rec whose check is wrong is put right from the lines, in the idx as well: the line is looked for where its
+ * neighbours say, then in its whole segment. Only where there is no such line that is whole it fails: DAMAGED,
+ * with segment, byte and event; then the log is read-only from now on. */
+
+/* -ENOENT where there is no such event, -EIO where its page can't be read. */
+int log_rec_get(const struct log *lg, evs_seq seq, struct log_rec *ret, struct evs_error *err);
+/* The slow half of the above, and of log_span_rec(). */
+int log_mend(const struct log *lg, evs_seq seq, struct log_rec *ret, struct evs_error *err);
+
+/* The numbers of the names of a line, which are the index's; 0 where it knows none: the rec is then not written.
+ * Set before other threads read. */
+typedef void log_names_fn(const void *arg, const struct line *l, uint32_t *ret_entity,
+                          uint32_t *ret_type);
+void log_set_names(struct log *lg, log_names_fn *fn, const void *arg);
+/* How many recs were put right since the log was opened, and the first of them. */
+uint64_t log_mended(const struct log *lg, evs_seq *ret_first);
 
 /* For runs of neighbours: the segment that holds seq, as plain arrays. */
 struct log_span {
@@ -127,6 +157,19 @@ struct log_span {
 };
 /* 0; -ENOENT where seq is 0 or beyond log_end(). */
 int log_span(const struct log *lg, evs_seq seq, struct log_span *ret);
+/* The rec of a line in the span, copied. Reads it: inside io_guarded(). */
+static inline int log_span_rec(const struct log *lg, const struct log_span *span, evs_seq seq,
+                               struct log_rec *ret, struct evs_error *err)
+{
+    const uint64_t *from = (const uint64_t *)(const void *)&span->recs[seq - span->first];
+    uint64_t word[sizeof *ret / 8];
+
+    /* One that is just being put right is torn, which its check tells. */
+    for (size_t i = 0; i < ARRAY_LEN(word); i++)
+        word[i] = __atomic_load_n(&from[i], __ATOMIC_RELAXED);
+    memcpy(ret, word, sizeof *ret);
+    return log_rec_ok(ret, seq) ? 0 : log_mend(lg, seq, ret, err);
+}
 /* Is the segment that holds seq sealed: will its file never change again? Of a log opened read-only. */
 bool log_sealed(const struct log *lg, evs_seq seq);
 /* The segment that holds byte pos of all lines joined. -ENOENT beyond the end. */

@@ -11,6 +11,16 @@
  * segments. */
 #define SEGMENTS_MAX ((size_t)1 << 25)
 
+/* Recs that are put right (mend.c). The readers' way to it: they have the log const. */
+struct mender {
+    pthread_mutex_t lock;
+    struct log *lg;
+    log_names_fn *names; /* const once others read, as is its argument; NULL: not known yet */
+    const void *names_arg;
+    _Atomic uint64_t n; /* how many */
+    _Atomic uint64_t first;
+};
+
 struct log {
     struct log_options o;   /* const after open, as is dirfd */
     int dirfd;              /* owned: the directory "log"; -1 in memory */
@@ -23,6 +33,7 @@ struct log {
     struct evs_error trouble;             /* under trouble_lock; EVS_OK_: none */
     struct segment *current UNDER_COMMIT; /* s[count - 1] */
     struct segment *fixing UNDER_COMMIT;  /* recs of it are being fixed; or NULL */
+    struct mender *mender;                /* owned; const after open */
 
     struct frame_cache *frames; /* owned, const */
     /* Of sealed segments: so many are compressed or can't be; of these so many wait for readers to go over

@@ -80,8 +80,10 @@ int log_line(const struct log *lg, evs_seq seq, struct log_pin *p, struct slice 
     int r = log_span(lg, seq, &span);
 
     assert(r == 0);
-    const struct log_rec *rec = &span.recs[seq - span.first];
-    uint64_t at = MIN(log_rec_offset(rec), span.bytes), n = MIN(rec->len, span.bytes - at);
+    struct log_rec rec;
+    if ((r = log_span_rec(lg, &span, seq, &rec, err)) < 0)
+        return r;
+    uint64_t at = MIN(log_rec_offset(&rec), span.bytes), n = MIN(rec.len, span.bytes - at);
     r = log_pin(&span, at, at + n, p, err);
     if (r == 0)
         *ret = (struct slice){span.lines + at, n};

@@ -9,6 +9,7 @@
  *     up to log_end() were added before it was published.
  * (4) jump makes a skew-binary list (Myers, 1983): any older chunk in O(log n) steps. */
 #include "postings.h"
+#include "io.h"
 
 #include <errno.h>
 
@@ -90,11 +91,17 @@ void postings_add(struct arena *a, struct set *s, uint32_t seq, uint32_t n_bytes
 
 const struct log_rec *lengths_rec(struct lengths *l, uint32_t seq)
 {
-    static const struct log_rec none = {.len = 1};
-
-    if (UNLIKELY(seq < l->span.first || seq >= l->span.end) && log_span(l->lg, seq, &l->span) < 0)
-        return &none; /* not there: a damaged index. The cursor's check of the line finds it */
-    return &l->span.recs[seq - l->span.first];
+    if (l->seq == seq)
+        return &l->rec;
+    l->seq = seq;
+    if (UNLIKELY(seq < l->span.first || seq >= l->span.end) && log_span(l->lg, seq, &l->span) < 0) {
+        l->rec = (struct log_rec){.len = 1}; /* a damaged index. The check of the line finds it */
+    } else if (UNLIKELY(log_span_rec(l->lg, &l->span, seq, &l->rec, l->err) < 0)) {
+        l->seq = 0;
+        io_guard_fail();
+        l->rec = (struct log_rec){.len = 1}; /* nothing is guarded: who checks a whole index */
+    }
+    return &l->rec;
 }
 
 uint32_t lengths_of(struct lengths *l, uint32_t seq)

@@ -96,12 +96,17 @@ static inline void postings_prefetch(const struct arena *a, const struct set *s)
         __builtin_prefetch(arena_chunk(a, tail)->data + s->used, 1);
 }
 
-/* Lengths of lines by seq, from the idx; remembers the segment. data: the length of the data line. */
+/* Lengths of lines by seq, from the idx; remembers the segment. data: the length of the data line. All is read
+ * inside io_guarded(), which a rec that can't be had makes fail (io_guard_fail()). */
 struct lengths {
     const struct log *lg;
     struct log_span span;
     bool data;
+    evs_seq seq;           /* of rec; 0: none yet */
+    struct log_rec rec;    /* checked */
+    struct evs_error *err; /* borrowed: to say why one can't be had; may be NULL */
 };
+/* Until the next one. */
 const struct log_rec *lengths_rec(struct lengths *l, uint32_t seq);
 uint32_t lengths_of(struct lengths *l, uint32_t seq);
 

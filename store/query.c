@@ -220,7 +220,8 @@ static int directory_time_job(void *arg)
         newest = MAX(newest, t.newest);
     }
     newest = MIN(newest, end);
-    j->us = newest ? log_rec(st->lg, newest)->recorded_us : 0;
+    struct lengths len = {.lg = st->lg};
+    j->us = newest ? lengths_rec(&len, (uint32_t)newest)->recorded_us : 0;
     return 0;
 }
 

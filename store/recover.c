@@ -7,17 +7,21 @@
 #include "recover.h"
 
 #include <errno.h>
+#include <stdio.h>
 
 struct replay {
     struct index *ix;
     struct log *lg;
     struct evs_error *err;
+    evs_seq next; /* the line that comes now */
+    bool said;    /* err says already why */
 };
 
-static int replay_failed(const struct replay *rp, const struct log_walked *w)
+static int replay_failed(struct replay *rp, const struct log_walked *w)
 {
     char name[80], why[sizeof rp->err->detail];
 
+    rp->said = true;
     if (!rp->err)
         return -EIO;
     log_segment_name(rp->lg, w->line.seq, name, sizeof name);
@@ -56,31 +60,53 @@ static int replay_lines(void *arg, const struct log_walked *lines, size_t n)
     for (size_t i = 0; i < n; i++)
         recs[i] = (struct log_rec){.place = log_place(lines[i].offset, lines[i].data),
                                    .recorded_us = lines[i].line.recorded_us,
-                                   .len = (uint32_t)lines[i].raw.n,
-                                   .crc = lines[i].crc};
+                                   .len = (uint32_t)lines[i].raw.n};
     look_ahead(rp->ix, lines, n, recs);
     for (size_t i = 0; i < n; i++) {
         if ((r = ingest_restore(rp->ix, &lines[i].line, &recs[i], rp->err)) < 0)
             return replay_failed(rp, &lines[i]);
-        if ((r = log_fix_rec(rp->lg, lines[i].line.seq, &recs[i], rp->err)) < 0)
+        if ((r = log_fix_rec(rp->lg, lines[i].line.seq, &recs[i], rp->err)) < 0) {
+            rp->said = true;
             return r;
+        }
     }
     index_keep(rp->ix);
     const struct apply ap = {
         .lg = rp->lg, .first = (uint32_t)lines[0].line.seq, .recs = recs, .n = (uint32_t)n};
     for (uint32_t i = 0; i < ap.n; i++)
         index_apply(rp->ix, &ap, ap.first + i);
+    rp->next += n;
     return 0;
+}
+
+static int replay(struct replay *rp)
+{
+    int r = log_walk(rp->lg, rp->next, replay_lines, rp, rp->err);
+
+    if (r < 0 && !rp->said && rp->err && rp->err->why == EVS_DAMAGED) {
+        char where[64];
+        (void)snprintf(where, sizeof where, "%.63s", rp->err->detail);
+        return evs_fail_at(rp->err, EVS_DAMAGED, rp->err->pos, "%s: event %llu", where,
+                           (unsigned long long)rp->next);
+    }
+    return r;
 }
 
 /* The checkpoint counts on recs of all lines up to it, which it made durable: an idx that is gone since is
  * made again from the lines only. */
-static bool belongs(const struct log *lg, const struct checkpoint_mark *m)
+static int belongs(const struct log *lg, const struct checkpoint_mark *m, struct evs_error *err)
 {
     struct checkpoint_mark is = {0};
 
-    return m->seq <= log_end(lg) && m->seq <= log_recs_end(lg) &&
-           checkpoint_mark_at(lg, m->seq, &is) == 0 && is.line_crc == m->line_crc;
+    if (m->seq > log_end(lg) || m->seq > log_recs_end(lg))
+        return 0;
+    int r = checkpoint_mark_at(lg, m->seq, &is, err);
+    return r < 0 ? r : is.line_crc == m->line_crc;
+}
+
+static void names_of(const void *ix, const struct line *l, uint32_t *ret_entity, uint32_t *ret_type)
+{
+    ingest_find_names(ix, l, ret_entity, ret_type);
 }
 
 static int fail_missing(const struct log *lg, evs_seq seq, struct evs_error *err)
@@ -105,7 +131,14 @@ int recover_index(int dirfd, bool read_only, struct log *lg, struct index **ret_
         index_free(ix);
         return fail_missing(lg, m.seq, err);
     }
-    if (dirfd >= 0 && (!kept || !belongs(lg, &m))) {
+    if (kept && (r = belongs(lg, &m, err)) <= 0) {
+        kept = false;
+        if (r < 0) {
+            index_free(ix);
+            return r;
+        }
+    }
+    if (dirfd >= 0 && !kept) {
         /* None, or not whole, or of another log, or its idx is lost: everything is in the log. Replay numbers
          * the names anew, in the idx as well, so that one with the old numbers must not be met again. */
         index_free(ix);
@@ -118,15 +151,16 @@ int recover_index(int dirfd, bool read_only, struct log *lg, struct index **ret_
             return r;
         m = (struct checkpoint_mark){0};
     }
-    struct replay rp = {.ix = ix, .lg = lg, .err = err};
-    if (m.seq < log_end(lg) && (r = log_walk(lg, m.seq + 1, replay_lines, &rp, err)) < 0) {
+    log_set_names(lg, names_of, ix);
+    struct replay rp = {.ix = ix, .lg = lg, .err = err, .next = m.seq + 1};
+    if (m.seq < log_end(lg) && (r = replay(&rp)) < 0) {
         index_free(ix);
         return r;
     }
     struct log_rec newest = {0};
-    if (log_end(lg) && (r = log_rec_get(lg, log_end(lg), &newest)) < 0) {
+    if (log_end(lg) && (r = log_rec_get(lg, log_end(lg), &newest, err)) < 0) {
         index_free(ix);
-        return evs_fail_errno(err, r, "reading the idx");
+        return r;
     }
     *ret_ix = ix;
     *ret_seq = m.seq;

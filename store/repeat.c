@@ -50,13 +50,17 @@ static int compare_job(void *arg)
 {
     struct look *k = arg;
     const struct event *ev = &k->p->ev;
-    const struct log_rec *r = log_rec(k->lg, k->seq);
+    struct log_span span = {0};
+    struct log_rec r;
     struct slice at;
     struct line l;
     int e;
 
     k->found = REPEAT_NEW;
-    if (r->entity != k->p->entity)
+    if ((e = log_span(k->lg, k->seq, &span)) < 0 ||
+        (e = log_span_rec(k->lg, &span, k->seq, &r, NULL)) < 0)
+        return e;
+    if (r.entity != k->p->entity)
         return 0;
     if ((e = log_line(k->lg, k->seq, &k->pin, &at, NULL)) < 0)
         return e;
@@ -64,7 +68,7 @@ static int compare_job(void *arg)
         return -EIO;
     if (!same_id(&l, ev->id))
         return 0;
-    bool same = r->type == k->p->type && (!ev->time.p || slice_eq(l.time, ev->time)) &&
+    bool same = r.type == k->p->type && (!ev->time.p || slice_eq(l.time, ev->time)) &&
                 (l.meta.p != NULL) == (ev->meta.p != NULL) &&
                 (!ev->meta.p || same_json(l.meta, ev->meta, ev->meta_breaks)) &&
                 same_json(l.data, ev->data.p ? ev->data : json_null, ev->data_breaks);

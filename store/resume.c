@@ -74,6 +74,12 @@ static int fail_damaged(const struct segment *s, uint64_t pos, struct evs_error 
     return evs_fail_at(err, EVS_DAMAGED, pos, "log/%020" PRIu64 ".jsonl%s", s->first, suffix);
 }
 
+static int fail_line(const struct segment *s, struct segment_mark at, struct evs_error *err)
+{
+    return evs_fail_at(err, EVS_DAMAGED, at.bytes, "log/%020" PRIu64 ".jsonl: event %" PRIu64,
+                       s->first, s->first + at.n);
+}
+
 /* ---- which segments there are ---- */
 
 static int add_name(struct names *l, int kind, evs_seq first)
@@ -285,7 +291,7 @@ static void find_durable(struct resume *rs)
  * transaction's or ends one. Returns 1 if the lines go right up to limit; 0 if not, with the place
  * in *ret_bad, or if the mark is past it (5). */
 static int read_tail(const struct segment *s, evs_seq limit, struct segment_mark *ret_end,
-                     uint64_t *ret_bad, struct evs_error *err)
+                     struct segment_mark *ret_bad, struct evs_error *err)
 {
     struct log_walked *out AUTO_FREE = malloc(LOG_WALK_LINES * sizeof *out);
     struct segment_walk w = {s->lines, s->synced.bytes, s->size, durable_end(s), 0};
@@ -301,7 +307,7 @@ static int read_tail(const struct segment *s, evs_seq limit, struct segment_mark
                 *ret_end = (struct segment_mark){out[i].offset + out[i].raw.n,
                                                  out[i].line.seq + 1 - s->first};
     }
-    *ret_bad = w.pos;
+    *ret_bad = (struct segment_mark){w.pos, w.seq - s->first};
     if (n < 0 && n != -EBADMSG) /* unreadable is not the same as bad: nothing is cut for it */
         return evs_fail_at(err, EVS_SYSTEM, w.pos, "log/%020" PRIu64 ".jsonl", s->first);
     return w.seq == limit && w.tx == 0;
@@ -320,6 +326,7 @@ static UNANALYSED int check_segment(struct resume *rs, size_t i, bool *ret_last,
 {
     struct segment *s = rs->s[i];
     evs_seq limit = i + 1 < rs->n ? rs->s[i + 1]->first : NO_LIMIT;
+    struct segment_mark bad = {0};
 
     if (s->sealed) {
         int r = s->lost_idx ? segment_count(s, &s->synced.n, err) : 0;
@@ -328,11 +335,12 @@ static UNANALYSED int check_segment(struct resume *rs, size_t i, bool *ret_last,
     }
     if (s->size < s->synced.bytes)
         return fail_damaged(s, s->size, err);
-    int r = read_tail(s, limit, &s->tail, ret_bad, err);
+    int r = read_tail(s, limit, &s->tail, &bad, err);
     if (r < 0)
         return r;
     if (r == 0 && i < rs->durable)
-        return fail_damaged(s, *ret_bad, err);
+        return fail_line(s, bad, err);
+    *ret_bad = bad.bytes;
     *ret_last = r == 0;
     return 0;
 }

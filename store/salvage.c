@@ -73,16 +73,18 @@ static UNANALYSED int make_recs(const struct segment *s, struct segment_mark fro
             break;
         for (int k = 0; k < n; k++) {
             const struct log_walked *v = &l[k];
-            bool same = old[k].crc == v->crc && old[k].len == v->raw.n &&
+            bool same = log_rec_ok(&old[k], v->line.seq) && old[k].len == v->raw.n &&
                         old[k].place == log_place(v->offset, v->data);
-            *(*out)++ = (struct log_rec){
+            struct log_rec *rec = (*out)++;
+            *rec = (struct log_rec){
                 .place = log_place(*at, v->data),
                 .recorded_us = v->line.recorded_us,
                 .len = (uint32_t)v->raw.n,
-                .crc = v->crc,
                 .entity = same ? old[k].entity : 0,
                 .type = same ? old[k].type : 0,
             };
+            if (same) /* else nobody may believe it */
+                rec->check = log_rec_check(rec, v->line.seq);
             *at += v->raw.n;
         }
     }

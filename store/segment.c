@@ -105,7 +105,7 @@ static void unmap_recs(struct segment *s)
         (void)io_unmap(s->idx_map, segment_idx_bytes(s->room.n));
     else if (s->own_recs)
         (void)io_unmap(s->own_recs, s->room.n * sizeof(struct log_rec));
-    s->idx_map = s->own_recs = NULL;
+    s->idx_map = s->own_recs = s->own_idx = NULL;
     s->recs = NULL;
 }
 
@@ -133,13 +133,16 @@ int segment_map_lines(struct segment *s, uint64_t bytes, struct evs_error *err)
 static int map_idx(struct segment *s, int fd, uint64_t room, struct evs_error *err)
 {
     const char *p;
-    int r = io_map(fd, segment_idx_bytes(room), &p);
+    char *own = NULL; /* of a reader, who keeps to itself what it puts right */
+    int r = s->read_only ? io_map_private(fd, segment_idx_bytes(room), &own)
+                         : io_map(fd, segment_idx_bytes(room), &p);
 
     if (r < 0)
         return segment_fail(s, ".idx", r, err);
     unmap_recs(s);
-    s->idx_map = p;
-    s->recs = (const struct log_rec *)(const void *)(p + SEGMENT_HEADER_BYTES);
+    s->own_idx = own;
+    s->idx_map = own ? own : p;
+    s->recs = (const struct log_rec *)(const void *)(s->idx_map + SEGMENT_HEADER_BYTES);
     s->room.n = room;
     return 0;
 }
@@ -480,7 +483,7 @@ static int cut_files(const struct segment *s, struct segment_mark to)
     return r < 0 ? r : q;
 }
 
-int segment_append(struct segment *s, const char *lines, size_t n_bytes, const struct log_rec *recs,
+int segment_append(struct segment *s, const char *lines, size_t n_bytes, struct log_rec *recs,
                    uint32_t n_lines, bool *ret_broken, struct evs_error *err)
 {
     struct segment_mark t = s->tail;
@@ -488,6 +491,8 @@ int segment_append(struct segment *s, const char *lines, size_t n_bytes, const s
     int r = 0;
 
     assert(t.bytes + n_bytes <= s->room.bytes && t.n + n_lines <= s->room.n);
+    for (uint32_t i = 0; i < n_lines; i++)
+        recs[i].check = log_rec_check(&recs[i], s->first + t.n + i);
     if (s->own_lines) {
         memcpy(s->own_lines + t.bytes, lines, n_bytes);
         memcpy(s->own_recs + t.n * sizeof *recs, recs, n_recs);

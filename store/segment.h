@@ -40,6 +40,7 @@ struct segment {
     char *own_lines;            /* in memory: the same bytes, writable */
     char *own_recs;             /* the same for recs; also of a reader that had to */
     const char *idx_map;        /* with the header; NULL: own_recs */
+    char *own_idx;              /* of a reader: the same, writable, and nobody else's */
     char *fix_map;              /* the idx, writable, while recs are being fixed */
     uint64_t fix_bytes;         /* of that mapping */
     int fix_fd;                 /* owned; or -1 */
@@ -105,7 +106,7 @@ void segment_set_end(struct segment *s, struct segment_mark mark);
 
 /* Append behind tail, all or nothing. *ret_broken is set where the log may not go on after this
  * failure. */
-int segment_append(struct segment *s, const char *lines, size_t n_bytes, const struct log_rec *recs,
+int segment_append(struct segment *s, const char *lines, size_t n_bytes, struct log_rec *recs,
                    uint32_t n_lines, bool *ret_broken, struct evs_error *err) NEEDS_COMMIT;
 /* Cut both files to the mark, which becomes tail. */
 int segment_cut(struct segment *s, struct segment_mark to, struct evs_error *err) NEEDS_COMMIT;

@@ -53,9 +53,11 @@ int segment_fix_done(struct segment *s, struct evs_error *err)
 
 int segment_fix(struct segment *s, uint64_t n, const struct log_rec *rec, struct evs_error *err)
 {
-    struct fix f = {&s->recs[n], rec, NULL};
+    struct log_rec want = *rec;
+    struct fix f = {&s->recs[n], &want, NULL};
     int r = 0;
 
+    want.check = log_rec_check(rec, s->first + n);
     /* A rec that the disk doesn't give differs. */
     if (!s->fix_map && !s->own_recs) {
         if (io_guarded(fix_rec, &f) == 0)

@@ -241,9 +241,10 @@ static int final_checkpoint(struct evs_store *st, struct evs_error *err)
         return 0;
     if ((r = log_sync(st->lg, end, err)) < 0 || (r = log_sync_idx(st->lg, err)) < 0)
         return r;
-    r = checkpoint_mark_at(st->lg, end, &m);
-    if (r == 0)
-        r = checkpoint_write(st->dirfd, st->ix, &m, &bytes);
+    r = checkpoint_mark_at(st->lg, end, &m, err);
+    if (r < 0)
+        return r;
+    r = checkpoint_write(st->dirfd, st->ix, &m, &bytes);
     if (r < 0) {
         (void)io_unlink(st->dirfd, CHECKPOINT_TMP); /* on a full disk others need its room */
         return evs_fail_errno(err, r, CHECKPOINT_TMP);
@@ -354,6 +355,13 @@ int evs_health(struct evs_store *st, char *buf, size_t n)
                                  "own any more; set them again (chmod, chown)\n");
     if (st->chain && chain_trouble(st->chain, why, sizeof why) && used < n)
         used += (size_t)snprintf(buf + used, n - used, "%s: run 'evfs verify'\n", why);
+    evs_seq mended_first;
+    uint64_t mended = log_mended(st->lg, &mended_first);
+    if (mended && used < n)
+        used += (size_t)snprintf(buf + used, n - used,
+                                 "the idx record of event %" PRIu64 "%s wrong (%" PRIu64
+                                 " in all), and put right from the log\n",
+                                 mended_first, mended > 1 ? " and others were" : " was", mended);
     bool well = used == 0;
     if (well)
         (void)snprintf(buf, n, "ok\n");

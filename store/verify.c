@@ -90,10 +90,11 @@ static void idx_differs(struct verify *v, evs_seq seq, uint64_t offset)
     v->idx.offset = offset;
 }
 
-static bool rec_differs(const struct log_rec *a, const struct log_rec *b)
+/* a: as the line says; b: as the idx has it. */
+static bool rec_differs(const struct log_rec *a, const struct log_rec *b, evs_seq seq)
 {
     return a->place != b->place || a->recorded_us != b->recorded_us || a->len != b->len ||
-           a->crc != b->crc;
+           !log_rec_ok(b, seq);
 }
 
 /* Up to the checkpoint the idx is believed in what entity and type are, by the checkpoint's numbers. rec has
@@ -120,14 +121,13 @@ static int verify_lines(void *arg, const struct log_walked *lines, size_t n)
         const struct line *l = &w->line;
         struct log_rec rec = {.place = log_place(w->offset, w->data),
                               .recorded_us = l->recorded_us,
-                              .len = (uint32_t)w->raw.n,
-                              .crc = w->crc};
+                              .len = (uint32_t)w->raw.n};
         struct evs_error why;
         if (v->tx && l->tx != v->tx - 1 && !v->gap)
             find_at(v, l->seq, w->offset, "a transaction is not whole");
         v->tx = l->tx;
         const struct log_rec *stored = log_rec(v->lg, l->seq);
-        bool differs = rec_differs(&rec, stored);
+        bool differs = rec_differs(&rec, stored, l->seq);
         if (!v->gap && ingest_restore(v->ix, l, &rec, &why) < 0) {
             find_at(v, l->seq, w->offset, why.detail[0] ? why.detail : evs_reason_text(why.why));
             v->gap = true;
@@ -181,7 +181,7 @@ static int verify_log(struct verify *v, struct evs_error *err)
 static void load_checkpoint(struct verify *v, int dirfd) UNANALYSED;
 static void load_checkpoint(struct verify *v, int dirfd)
 {
-    struct checkpoint_mark m;
+    struct checkpoint_mark m, is = {0};
     struct index *ix;
     struct evs_error why;
     uint64_t bytes;
@@ -199,7 +199,7 @@ static void load_checkpoint(struct verify *v, int dirfd)
     } else if (m.seq > log_end(v->lg)) {
         find(v, "log: ends with event %llu of %llu: run 'evfs rebuild' to give up the others",
              (unsigned long long)log_end(v->lg), (unsigned long long)m.seq);
-    } else if (m.seq && log_rec(v->lg, m.seq)->crc != m.line_crc) {
+    } else if (checkpoint_mark_at(v->lg, m.seq, &is, NULL) == 0 && is.line_crc != m.line_crc) {
         find(v, "%s: belongs to another log: run 'evfs rebuild'", CHECKPOINT_FILE);
     } else {
         v->kept = TAKE(ix);
@@ -373,10 +373,8 @@ static int group_line(struct group *g, struct slice raw, evs_seq seq, int64_t re
         return evs_fail_at(err, EVS_BAD_FIELD, g->bytes, "recorded goes back");
     if (g->n && g->lines[g->n - 1].tx && l->tx != g->lines[g->n - 1].tx - 1)
         return evs_fail_at(err, EVS_BAD_FIELD, g->bytes, "a transaction is not whole");
-    *rec = (struct log_rec){.place = log_place(g->bytes, data),
-                            .recorded_us = l->recorded_us,
-                            .len = (uint32_t)raw.n,
-                            .crc = crc};
+    *rec = (struct log_rec){
+        .place = log_place(g->bytes, data), .recorded_us = l->recorded_us, .len = (uint32_t)raw.n};
     g->bytes += raw.n;
     g->n++;
     return 0;

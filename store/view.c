@@ -21,12 +21,12 @@ static void part_at(const struct index *ix, const struct log *lg, const struct s
 
 static uint64_t log_bytes_at(const struct log *lg, evs_seq end)
 {
-    struct log_span span;
+    struct lengths len = {.lg = lg};
 
-    if (log_span(lg, end, &span) < 0)
+    if (end == 0)
         return 0;
-    const struct log_rec *r = &span.recs[end - span.first];
-    return span.before + log_rec_offset(r) + r->len;
+    const struct log_rec *r = lengths_rec(&len, (uint32_t)end);
+    return len.span.before + log_rec_offset(r) + r->len;
 }
 
 static void own_parts(const struct index *ix, const struct log *lg, entity_id e, evs_seq end,
@@ -134,6 +134,7 @@ void view_extent(const struct index *ix, const struct log *lg, const struct view
     }
     ret->first = first;
     ret->last = v->last;
-    ret->first_us = log_rec(lg, ret->first)->recorded_us;
-    ret->last_us = log_rec(lg, ret->last)->recorded_us;
+    struct lengths len = {.lg = lg};
+    ret->first_us = lengths_rec(&len, (uint32_t)ret->first)->recorded_us;
+    ret->last_us = lengths_rec(&len, (uint32_t)ret->last)->recorded_us;
 }

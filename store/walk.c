@@ -187,25 +187,32 @@ int log_walk(const struct log *lg, evs_seq from, log_walk_fn *fn, void *arg, str
 struct get_rec {
     const struct log *lg;
     evs_seq seq;
+    struct log_span span;
     struct log_rec rec;
+    struct evs_error why;
 };
 
 static int get_rec_job(void *arg)
 {
     struct get_rec *g = arg;
 
-    g->rec = *log_rec(g->lg, g->seq);
-    return 0;
+    return log_span(g->lg, g->seq, &g->span) < 0
+               ? -ENOENT
+               : log_span_rec(g->lg, &g->span, g->seq, &g->rec, &g->why);
 }
 
-int log_rec_get(const struct log *lg, evs_seq seq, struct log_rec *ret)
+int log_rec_get(const struct log *lg, evs_seq seq, struct log_rec *ret, struct evs_error *err)
 {
     struct get_rec g = {.lg = lg, .seq = seq};
 
     if (seq == 0 || seq > log_end(lg))
-        return -ENOENT;
+        return evs_fail(err, EVS_NO_SUCH, EVS_NOWHERE);
     int r = io_guarded(get_rec_job, &g);
     if (r == 0)
         *ret = g.rec;
+    else if (g.why.why != EVS_OK_)
+        (void)evs_fail_as(err, &g.why);
+    else
+        (void)evs_fail_errno(err, r, "reading the idx");
     return r;
 }

@@ -352,14 +352,39 @@ static void test_a_flipped_bit_is_not_given_out(void)
     }
 }
 
-static void test_a_rec_that_points_elsewhere_is_found(void)
+/* The view is what it was, the store goes on, health says what was wrong, and the recs are what they were. */
+static void is_put_right(const struct evs_view *v, const char *want, size_t want_n, evs_seq first,
+                         const struct log_rec *old, size_t n)
 {
-    for (int k = 0; k < 8; k++) {
+    char event[40], health[400];
+    evs_seq mended;
+    size_t got_n;
+    char *got = model_read(st, v, &got_n);
+
+    CHECK_EQ(got_n, want_n);
+    CHECK(got_n == want_n && memcmp(got, want, want_n) == 0);
+    free(got);
+    for (size_t i = 0; i < n; i++)
+        CHECK(memcmp(rec_of(first + i), &old[i], sizeof *old) == 0);
+    CHECK_EQ(log_mended(st->lg, &mended), n);
+    CHECK(!log_read_only(st->lg));
+    (void)snprintf(event, sizeof event, "event %d ", (int)mended);
+    CHECK(mended >= first && mended < first + n);
+    CHECK_EQ(evs_health(st, health, sizeof health), 1);
+    CHECK(strstr(health, event));
+    CHECK(put(st, "{\"entity\":\"a\",\"type\":\"t\"}\n") > 0);
+}
+
+static void test_a_rec_that_is_wrong_is_put_right(void)
+{
+    for (int k = 0; k < 9; k++) {
         start_damage();
-        const struct evs_view v = {.kind = EVS_ALL};
+        const struct evs_view v = {.kind = k % 2 ? EVS_ALL : EVS_TYPE, .type = 1};
         size_t n;
         char *want = model_read(st, &v, &n);
-        evs_seq bad = 700;
+        struct evs_extent x;
+        CHECK_EQ(evs_view_extent(st, &v, &x), 0);
+        evs_seq bad = v.kind == EVS_ALL ? 700 : x.last;
         struct log_rec *r = rec_of(bad), old = *r;
         if (k == 0)
             *r = *rec_of(bad - 1); /* another line, whole */
@@ -374,54 +399,112 @@ static void test_a_rec_that_points_elsewhere_is_found(void)
         else if (k == 5)
             r->len = UINT32_MAX;
         else if (k == 6)
-            r->len = 0;
+            r->type ^= 3;
+        else if (k == 7)
+            r->recorded_us++;
         else
             *r = (struct log_rec){0};
-        fails_at(&v, bad, want);
-        *r = old;
+        is_put_right(&v, want, n, bad, &old, 1);
         free(want);
         stop();
     }
 }
 
-/* Whatever stands in the idx: no crash, and every byte that is given is the right one. */
-static void test_no_rec_makes_it_crash(void)
+/* A page of the idx is gone, or all of it. */
+static void test_a_run_of_recs_is_put_right(void)
 {
-    static char buf[8192];
+    static struct log_rec old[1500];
+
+    for (int k = 0; k < 3; k++) {
+        const struct evs_view v = {.kind = EVS_ALL};
+        const evs_seq first = k == 0 ? 129 : 1;
+        size_t n, n_recs = k == 0 ? 128 : 1500;
+        start_damage();
+        char *want = model_read(st, &v, &n);
+        for (size_t i = 0; i < n_recs; i++) {
+            old[i] = *rec_of(first + i);
+            memset(rec_of(first + i), k == 2 ? 0xff : 0, sizeof *old);
+        }
+        is_put_right(&v, want, n, first, old, n_recs);
+        free(want);
+        stop();
+    }
+}
+
+/* Where the line is bad as well nothing is made up. */
+static void test_a_rec_without_a_line_stays_wrong(void)
+{
+    for (int k = 0; k < 3; k++) {
+        start_damage();
+        const struct evs_view v = {.kind = EVS_ALL};
+        size_t n;
+        char *want = model_read(st, &v, &n);
+        struct log_pin pin = {0};
+        struct slice line;
+        CHECK_EQ(log_line(st->lg, 700, &pin, &line, NULL), 0);
+        log_unpin(&pin);
+        ((char *)(uintptr_t)line.p)[k == 0   ? 30
+                                    : k == 1 ? 0
+                                             : line.n - 1] ^= 1; /* data, start, LF */
+        *rec_of(700) = (struct log_rec){0};
+        if (k == 1)
+            *rec_of(699) = (struct log_rec){0};
+        fails_at(&v, 700, want);
+        char buf[600];
+        struct evs_cursor *c;
+        CHECK_EQ(evs_cursor_new(st, &v, &c, &err), 0);
+        uint64_t pos = 0; /* those behind it are there */
+        CHECK_EQ(evs_cursor_find(c, 800, &pos, &err), 0);
+        CHECK_EQ(evs_cursor_read(c, pos, buf, sizeof buf, &err), sizeof buf);
+        CHECK(memcmp(buf, want + pos, sizeof buf) == 0);
+        evs_cursor_free(c);
+        free(want);
+        stop();
+    }
+}
+
+/* Whatever stands in the idx: every byte that is given is the right one, and all are. */
+static void test_no_rec_makes_it_err(void)
+{
     struct evs_view v[80];
     uint64_t random = seed + 5;
 
     start_damage();
-    size_t n_views = all_views(v, ARRAY_LEN(v)), n;
+    size_t n_views = all_views(v, ARRAY_LEN(v));
     struct {
         char *p;
         size_t n;
+        struct evs_extent x;
     } want[80];
-    for (size_t i = 0; i < n_views; i++)
+    for (size_t i = 0; i < n_views; i++) {
         want[i].p = model_read(st, &v[i], &want[i].n);
-    for (int k = 0; k < 300; k++) {
-        struct log_rec *r = rec_of(1 + check_random(&random) % evs_end(st)), old = *r;
-        for (int b = 0; b < 3; b++)
-            ((uint8_t *)r)[check_random(&random) % sizeof *r] ^= (uint8_t)check_random(&random);
-        for (int t = 0; t < 30; t++) {
-            size_t i = check_random(&random) % n_views;
-            struct evs_cursor *c;
-            struct evs_extent x;
-            uint64_t pos = want[i].n ? check_random(&random) % want[i].n : 0;
-            (void)evs_view_extent(st, &v[i], &x);
-            if (evs_cursor_new(st, &v[i], &c, &err) < 0)
-                continue;
-            n = check_random(&random) % sizeof buf;
-            CHECK(evs_cursor_read(c, pos, buf, n, &err) <= (ssize_t)n);
-            (void)evs_cursor_find(c, check_random(&random) % 1600, &pos, &err);
-            if (want[i].n && v[i].kind == EVS_ALL) {
-                ssize_t got = evs_cursor_read(c, 0, buf, n, &err);
-                CHECK(got < 0 || memcmp(buf, want[i].p, (size_t)got) == 0);
-            }
-            evs_cursor_free(c);
-        }
-        *r = old;
+        CHECK_EQ(evs_view_extent(st, &v[i], &want[i].x), 0);
     }
+    for (int k = 0; k < 300; k++) {
+        for (int m = 0; m < 10; m++) {
+            struct log_rec *r = rec_of(1 + check_random(&random) % evs_end(st));
+            for (int b = 0; b < 3; b++)
+                ((uint8_t *)r)[check_random(&random) % sizeof *r] ^= (uint8_t)check_random(&random);
+        }
+        size_t i = check_random(&random) % n_views, n;
+        struct evs_extent x;
+        struct evs_cursor *c;
+        char buf[4000];
+        if (k % 3 == 0) {
+            char *got = model_read(st, &v[i], &n);
+            CHECK(n == want[i].n && memcmp(got, want[i].p, n) == 0);
+            free(got);
+        }
+        CHECK_EQ(evs_view_extent(st, &v[i], &x), 0);
+        CHECK(memcmp(&x, &want[i].x, sizeof x) == 0);
+        CHECK_EQ(evs_cursor_new(st, &v[i], &c, &err), 0);
+        uint64_t pos = want[i].n ? check_random(&random) % want[i].n : 0;
+        ssize_t r = evs_cursor_read(c, pos, buf, sizeof buf, &err);
+        CHECK_EQ(r, MIN(sizeof buf, want[i].n - pos));
+        CHECK(r < 0 || memcmp(buf, want[i].p + pos, (size_t)r) == 0);
+        evs_cursor_free(c);
+    }
+    CHECK(!log_read_only(st->lg));
     for (size_t i = 0; i < n_views; i++)
         free(want[i].p);
     stop();
@@ -495,8 +578,10 @@ int main(void)
     RUN(test_each_line_is_given_once);
     RUN(test_a_tail_grows_while_it_is_read);
     RUN(test_a_flipped_bit_is_not_given_out);
-    RUN(test_a_rec_that_points_elsewhere_is_found);
-    RUN(test_no_rec_makes_it_crash);
+    RUN(test_a_rec_that_is_wrong_is_put_right);
+    RUN(test_a_run_of_recs_is_put_right);
+    RUN(test_a_rec_without_a_line_stays_wrong);
+    RUN(test_no_rec_makes_it_err);
     RUN(test_readers_follow_a_writer);
     CHECK_DONE();
 }

@@ -184,7 +184,9 @@ static void damaged_middle_is_refused(void)
     world_unlink(w, first, ".idx");
     CHECK_FAIL(world_open(w, &err), err, DAMAGED);
     CHECK_EQ(err.pos, pos);
-    CHECK_STR(err.detail, name);
+    char line[80];
+    (void)snprintf(line, sizeof line, "%s: event 20", name);
+    CHECK_STR(err.detail, line);
 
     world_restore(w, files); /* shorter than it was sealed with */
     world_cut(w, first, pos);
