@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: MIT */
+/* flip_world: a small store with one of everything, kept in memory, so that a bit of any of its files can be flipped
+ * and all be restored. For test_flip.c. */
+#ifndef FLIP_WORLD_H
+#define FLIP_WORLD_H
+
+#include "tests/unit/model.h"
+
+#include "store/ingest.h"
+#include "store/log_state.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#define SEGMENT_BYTES 4096
+#define ALARM_SECONDS 120
+
+enum kind { LOG, IDX, CHECKPOINT, META, OTHER };
+
+struct file {
+    char name[64]; /* from the store's directory */
+    enum kind kind;
+    char *bytes;
+    size_t n;
+};
+
+static const struct place {
+    struct evs_dir dir;
+    struct evs_owner owner; /* mode 0: none of its own */
+} places[] = {
+    {{EVS_DIR_ENTITY, "a/b", 3}, {4711, 4712, 0700}},
+    {{EVS_DIR_ENTITY, "tenant", 6}, {1001, 1002, 0750}},
+    {{EVS_DIR_TYPE, "paid", 4}, {1003, 1004, 0711}},
+    {{EVS_DIR_ENTITY, "z", 1}, {0}},
+};
+
+/* What the store is before a bit is flipped. */
+static struct world {
+    char *dir;
+    struct file files[64];
+    int n;
+    struct model m;
+    evs_seq durable; /* up to here nothing may be lost */
+    bool clean;
+} w;
+
+/* Shared with the child: where it is, so that the parent can say what killed it. */
+static struct progress {
+    uint64_t next;
+    uint64_t tried, refused, read_errors, harmless, failed;
+    int file;
+    uint64_t byte;
+    int bit;
+} * now;
+
+static const char *const ids[] = {"a", "a/b", "a/b/c", "x//y", "tenant", "50%", "z"};
+static const char *const types[] = {"placed", "paid", "a/b"};
+
+static void fail(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+static void fail(const char *fmt, ...)
+{
+    va_list ap;
+
+    now->failed++;
+    fprintf(stderr, "FLIP=%s:%" PRIu64 ":%d: ", w.files[now->file].name, now->byte, now->bit);
+    va_start(ap, fmt);
+    (void)vfprintf(stderr, fmt, ap);
+    va_end(ap);
+    fprintf(stderr, "\n");
+}
+
+/* ---- the store ---- */
+
+/* As put(), by a user whom no border stops. */
+static ssize_t give(struct evs_store *st, const char *text)
+{
+    struct evs_writer *wr;
+    struct evs_error err;
+
+    CHECK_EQ(evs_writer_new(st, &(struct evs_target){.kind = EVS_ALL}, "events.jsonl", &wr, &err),
+             0);
+    ssize_t r = evs_write(wr, text, strlen(text), &(struct evs_cred){.uid = 0}, &err);
+    evs_writer_free(wr);
+    return r;
+}
+
+static void fill(struct evs_store *st)
+{
+    char text[1024];
+
+    for (int i = 0; i < 36; i++) {
+        (void)snprintf(
+            text, sizeof text,
+            "{\"entity\":\"%s\",\"type\":\"%s\",\"data\":{\"n\":%d,\"s\":\"%.*s\"}%s%d%s",
+            ids[i % 7], types[i % 3], i, i % 37, "abcdefghijklmnopqrstuvwxyz0123456789-",
+            i % 4 == 1 ? ",\"id\":\"wid-" : ",\"meta\":{\"k\":", i, i % 4 == 1 ? "\"}\n" : "}}\n");
+        CHECK(give(st, text) == (ssize_t)strlen(text));
+    }
+    CHECK(give(st, "[{\"entity\":\"a\",\"type\":\"paid\",\"data\":1},\n"
+                   "{\"entity\":\"z\",\"type\":\"paid\",\"time\":\"2020-01-02T03:04:05Z\"},\n"
+                   "{\"entity\":\"tenant\",\"type\":\"placed\",\"data\":\"x\"}]\n") > 0);
+    CHECK(give(st, "{\"entity\":\"a\"}\n") < 0); /* for rejected.jsonl */
+    CHECK(give(st, "{]\n") < 0);
+}
+
+/* Segments smaller than anybody may ask for: the fewer bytes, the more of them get their turn. */
+static UNANALYSED void make_segments_small(struct evs_store *st)
+{
+    st->lg->o.segment_bytes = SEGMENT_BYTES;
+    st->lg->current->room.bytes = MAX(SEGMENT_BYTES, st->lg->current->tail.bytes);
+}
+
+static void make_store(const char *dir, bool clean)
+{
+    struct evs_store *st;
+    struct evs_error err;
+
+    CHECK_EQ(evs_open(dir, &(struct evs_options){.sync_interval_ms = UINT32_MAX}, &st, &err), 0);
+    make_segments_small(st);
+    for (size_t i = 0; i < ARRAY_LEN(places); i++)
+        if (places[i].owner.mode)
+            CHECK_EQ(evs_set_owner(st, &places[i].dir, &places[i].owner, &err), 0);
+    fill(st);
+    CHECK_EQ(evs_checkpoint(st, &err), 0);
+    CHECK(give(st, "{\"entity\":\"late\",\"type\":\"late\",\"data\":[1,2]}\n") > 0);
+    CHECK_EQ(evs_sync(st, evs_end(st), &err), 0);
+    if (clean) {
+        CHECK_EQ(evs_close(st, &err), 0);
+        return;
+    }
+    /* What may go is behind the durable place: of one event and a transaction. */
+    CHECK(give(st, "{\"entity\":\"a\",\"type\":\"paid\",\"data\":[3]}\n") > 0);
+    CHECK(give(st, "[{\"entity\":\"late\",\"type\":\"late\"},{\"entity\":\"a\",\"type\":\"x\"}]") >
+          0);
+    _exit(check_failed ? 1 : 0);
+}
+
+static bool ends_with(const char *s, const char *end)
+{
+    size_t n = strlen(s), m = strlen(end);
+
+    return n >= m && strcmp(s + n - m, end) == 0;
+}
+
+static enum kind kind_of(const char *name)
+{
+    if (ends_with(name, ".jsonl") || ends_with(name, ".zst"))
+        return strncmp(name, "log/", 4) == 0 ? LOG : OTHER;
+    return ends_with(name, ".idx")            ? IDX
+           : strcmp(name, "index.ckpt") == 0  ? CHECKPOINT
+           : strncmp(name, "meta.db", 7) == 0 ? META
+                                              : OTHER;
+}
+
+static void path_of(const char *name, char out[256])
+{
+    (void)snprintf(out, 256, "%s/%s", w.dir, name);
+}
+
+static void take_file(const char *name)
+{
+    struct file *f = &w.files[w.n];
+    struct stat st;
+    char path[256];
+
+    path_of(name, path);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    CHECK(fd >= 0 && fstat(fd, &st) == 0);
+    (void)snprintf(f->name, sizeof f->name, "%s", name);
+    f->kind = kind_of(name);
+    f->n = (size_t)st.st_size;
+    f->bytes = malloc(f->n + 1);
+    CHECK_EQ(read(fd, f->bytes, f->n), f->n);
+    (void)close(fd);
+    w.n++;
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(((const struct file *)a)->name, ((const struct file *)b)->name);
+}
+
+/* fn with the name of each file of the store. */
+static void each_file(void (*fn)(const char *name))
+{
+    static const char *const dirs[] = {"", "log/"};
+
+    for (int i = 0; i < 2; i++) {
+        char path[256], name[512];
+        path_of(dirs[i], path);
+        DIR *d = opendir(path);
+        CHECK(d != NULL);
+        for (const struct dirent *e; d && (e = readdir(d));) {
+            (void)snprintf(name, sizeof name, "%s%s", dirs[i], e->d_name);
+            if (e->d_name[0] != '.' && strcmp(name, "log") != 0)
+                fn(name);
+        }
+        (void)closedir(d);
+    }
+}
+
+static void remove_other(const char *name)
+{
+    char path[256];
+
+    for (int i = 0; i < w.n; i++)
+        if (strcmp(w.files[i].name, name) == 0)
+            return;
+    path_of(name, path);
+    (void)remove(path);
+}
+
+static void restore(void)
+{
+    each_file(remove_other);
+    for (int i = 0; i < w.n; i++) {
+        char path[256];
+        path_of(w.files[i].name, path);
+        int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+        CHECK(fd >= 0 && write(fd, w.files[i].bytes, w.files[i].n) == (ssize_t)w.files[i].n);
+        (void)close(fd);
+    }
+}
+
+static void flip(void)
+{
+    const struct file *f = &w.files[now->file];
+    char path[256], c = (char)(f->bytes[now->byte] ^ (1 << now->bit));
+
+    path_of(f->name, path);
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    CHECK(fd >= 0 && pwrite(fd, &c, 1, (off_t)now->byte) == 1);
+    (void)close(fd);
+}
+
+static bool make_world(bool clean)
+{
+    struct evs_store *st;
+    struct evs_error err;
+    int status, before = check_failed;
+
+    w = (struct world){.dir = strdup("/dev/shm/evfs-flip-XXXXXX"), .clean = clean};
+    if (!mkdtemp(w.dir)) {
+        free(w.dir);
+        w.dir = model_dir();
+    }
+    (void)fflush(NULL);
+    pid_t pid = fork();
+    if (pid == 0) {
+        check_failed = 0;
+        make_store(w.dir, clean);
+        _exit(check_failed ? 1 : 0);
+    }
+    CHECK(waitpid(pid, &status, 0) == pid && status == 0);
+    each_file(take_file);
+    qsort(w.files, (size_t)w.n, sizeof *w.files, by_name);
+    CHECK_EQ(evs_open(w.dir, &(struct evs_options){.read_only = true}, &st, &err), 0);
+    model_load(&w.m, st);
+    w.durable = clean ? w.m.n : w.m.n - 3;
+    CHECK_EQ(evs_close(st, &err), 0);
+    CHECK_EQ(w.m.n, clean ? 40 : 43);
+    return check_failed == before;
+}
+
+static void free_world(void)
+{
+    for (int i = 0; i < w.n; i++)
+        free(w.files[i].bytes);
+    model_free(&w.m);
+    model_remove(w.dir);
+}
+
+#endif
