@@ -1,21 +1,22 @@
 /* SPDX-License-Identifier: MIT */
 /* rejected.jsonl. One line an entry, fields always in this order:
  *     {"time":T,"uid":N,"pid":N,"path":S,"reason":S,"text":S,"errno":S,"pos":N|null,
- *      "detail":S,"value":S}
+ *      "detail":S,"value":S,"crc":C}
  * (1) text[0, n) is all there is: whole lines, each at most LINE_MAX_BYTES; n is at most
  *     LIMIT_REJECTED_BYTES + LINE_MAX_BYTES. What is asked for is answered from it, never from
  *     the file.
  * (2) Unless stale, the file holds the same bytes. After a failed write it is stale, gets
  *     nothing more, and is made anew when the text is next trimmed, or at the end. Nobody waits
  *     for it, nobody is told.
- * (3) Lines that are not ours (the file was edited, or torn by a crash) are dropped when it is
- *     read.
+ * (3) Lines that are not ours (the file was edited, damaged, or torn by a crash) are dropped when it
+ *     is read: crc says so. A uid that a flipped bit has made would show one user's values to another.
  *
  * Trimming is fair among users, or one who floods would push out what the others want to see:
  * half of the limit is divided equally among the uids that have lines, each keeps its newest up
  * to its part, and what is left over goes to the newest lines of anybody. */
 #include "reject.h"
 #include "clock.h"
+#include "crc.h"
 #include "io.h"
 #include "limits.h"
 
@@ -35,6 +36,9 @@
 
 static const char head[] = "{\"time\":\"";
 static const char uid_key[] = "\",\"uid\":";
+static const char crc_key[] = ",\"crc\":\""; /* behind it eight digits and "} */
+
+#define CRC_BYTES (sizeof crc_key - 1 + 8 + 2)
 
 struct reject {
     pthread_mutex_t lock;
@@ -167,8 +171,20 @@ static size_t format_line(struct clock_text *clock, const struct reject_entry *e
                    sizeof why->detail);
     p = put(p, ",\"value\":");
     p = put_string(p, e->value, LIMIT_REJECTED_VALUE_BYTES);
-    p = put(p, "}\n");
+    p += sprintf(p, "%s%08" PRIx32 "\"}\n", crc_key, crc32c(0, out, (size_t)(p - out)));
     return (size_t)(p - out);
+}
+
+/* Does the crc at the end of a line (without its LF) vouch for it? */
+static bool crc_ok(const char *line, size_t n)
+{
+    char want[CRC_BYTES + 1];
+
+    if (n <= CRC_BYTES)
+        return false;
+    (void)snprintf(want, sizeof want, "%s%08" PRIx32 "\"}", crc_key,
+                   crc32c(0, line, n - CRC_BYTES));
+    return memcmp(line + n - CRC_BYTES, want, CRC_BYTES) == 0;
 }
 
 /* The uid of a line (without its LF) of ours; false: it isn't one. Looks at the fixed places
@@ -196,8 +212,9 @@ static size_t line_start(const char *text, size_t to)
     return lf ? (size_t)(lf - text) + 1 : 0;
 }
 
-/* Copy the lines of uid, or all of ours; out may be text itself. Returns the bytes. */
-static size_t filter(const char *text, size_t n, bool all, uid_t uid, char *out)
+/* Copy the lines of uid, or all of ours; out may be text itself. Returns the bytes. check: they come from the
+ * file. */
+static size_t filter(const char *text, size_t n, bool all, uid_t uid, bool check, char *out)
 {
     size_t used = 0;
 
@@ -205,7 +222,8 @@ static size_t filter(const char *text, size_t n, bool all, uid_t uid, char *out)
         const char *lf = memchr(text + at, '\n', n - at);
         size_t len = lf ? (size_t)(lf - text) - at : n - at;
         uid_t owner;
-        if (lf && line_uid(text + at, len, &owner) && (all || owner == uid)) {
+        if (lf && line_uid(text + at, len, &owner) && (all || owner == uid) &&
+            (!check || crc_ok(text + at, len))) {
             memmove(out + used, text + at, len + 1);
             used += len + 1;
         }
@@ -252,7 +270,7 @@ static void load(struct reject *r, int fd)
         return;
     }
     ssize_t got = io_read_all(fd, r->text, n, (uint64_t)st.st_size - n);
-    r->n = got > 0 ? filter(r->text, (size_t)got, true, 0, r->text) : 0;
+    r->n = got > 0 ? filter(r->text, (size_t)got, true, 0, true, r->text) : 0;
     r->stale = (uint64_t)st.st_size != r->n; /* something was dropped: make it anew */
 }
 
@@ -412,7 +430,7 @@ int reject_text(struct reject *r, bool all, uid_t uid, char **ret, size_t *ret_n
     (void)pthread_mutex_lock(&r->lock);
     char *text = malloc(r->n + 1);
     if (text) {
-        *ret_n = filter(r->text, r->n, all, uid, text);
+        *ret_n = filter(r->text, r->n, all, uid, false, text);
         text[*ret_n] = '\0';
         *ret = text;
     }

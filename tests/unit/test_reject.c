@@ -95,10 +95,12 @@ static void whole_line(void)
     static const char want[] =
         "{\"time\":\"2025-11-24T17:09:18.123456Z\",\"uid\":1000,\"pid\":42,"
         "\"path\":\"entities/a/b.jsonl\",\"reason\":\"BAD_JSON\",\"text\":\"not JSON\","
-        "\"errno\":\"EINVAL\",\"pos\":17,\"detail\":\"\",\"value\":\"{x\"}\n"
+        "\"errno\":\"EINVAL\",\"pos\":17,\"detail\":\"\",\"value\":\"{x\","
+        "\"crc\":\"62f648d0\"}\n"
         "{\"time\":\"1970-01-01T00:00:00.000000Z\",\"uid\":4294967295,\"pid\":0,"
         "\"path\":\"\",\"reason\":\"STALE\",\"text\":\"expected_version is not the newest\","
-        "\"errno\":\"ESTALE\",\"pos\":null,\"detail\":\"newest is 3, \\\"x\\\"\",\"value\":\"\"}\n";
+        "\"errno\":\"ESTALE\",\"pos\":null,\"detail\":\"newest is 3, \\\"x\\\"\",\"value\":\"\","
+        "\"crc\":\"2c992f5f\"}\n";
     struct reject *r = opened(-1, false);
     struct evs_error err = {0};
     size_t n;
@@ -129,7 +131,8 @@ static void check_value(const char *value, size_t n, const char *want)
     char *at = strstr(text, "\"value\":\"");
     CHECK(at);
     if (at)
-        CHECK_MEM(at + 9, text_n - (size_t)(at + 9 - text) - 3, want, strlen(want));
+        CHECK_MEM(at + 9, text_n - (size_t)(at + 9 - text) - 3 - 17, want,
+                  strlen(want)); /* ,"crc":"xxxxxxxx" */
     reject_close(r);
 }
 
@@ -345,6 +348,36 @@ static void *add_many(void *arg)
     return NULL;
 }
 
+/* A bit that is flipped takes its line with it (an LF the next one as well), and changes no other. */
+static void flipped_lines_are_dropped(void)
+{
+    size_t n, kept;
+
+    fresh();
+    struct reject *r = opened(dirfd_, false);
+    for (uid_t uid = 1000; uid < 1003; uid++)
+        add(r, uid, "{x");
+    reject_close(r);
+    AUTO_FREE char *want = file_text(&n);
+    CHECK_EQ(count(want, "\n"), 3);
+    for (size_t bit = 0; bit < 8 * n; bit++) {
+        want[bit / 8] ^= (char)(1 << bit % 8);
+        int fd = openat(dirfd_, "rejected.jsonl", O_WRONLY | O_TRUNC | O_CLOEXEC);
+        CHECK(fd >= 0 && write(fd, want, n) == (ssize_t)n);
+        (void)close(fd);
+        want[bit / 8] ^= (char)(1 << bit % 8);
+        r = opened(dirfd_, true);
+        AUTO_FREE char *text = text_of(r, true, 0, &kept);
+        CHECK_EQ(count(text, "\n"), bit / 8 % (n / 3) == n / 3 - 1 && bit / 8 < n - 1 ? 1 : 2);
+        for (char *p = text, *lf; (lf = strchr(p, '\n')); p = lf + 1) {
+            *lf = '\0';
+            CHECK(strstr(want, p));
+        }
+        reject_close(r);
+    }
+    gone();
+}
+
 static void threads_share(void)
 {
     pthread_t t[4];
@@ -358,7 +391,7 @@ static void threads_share(void)
         CHECK_EQ(pthread_join(t[i], NULL), 0);
     CHECK_EQ(reject_count(r), 20000);
     AUTO_FREE char *text = text_of(r, true, 0, &n);
-    CHECK_EQ(count(text, "\n"), count(text, "\"from a thread\"}\n"));
+    CHECK_EQ(count(text, "\n"), count(text, "\"from a thread\",\"crc\":\""));
     reject_close(r);
     gone();
 }
@@ -373,6 +406,7 @@ int main(void)
     RUN(bounded);
     RUN(fair);
     RUN(failures_are_swallowed);
+    RUN(flipped_lines_are_dropped);
     RUN(threads_share);
     CHECK_DONE();
 }
