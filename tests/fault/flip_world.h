@@ -46,6 +46,7 @@ static struct world {
     struct file files[64];
     int n;
     struct model m;
+    char *rejected;  /* what all users see */
     evs_seq durable; /* up to here nothing may be lost */
     bool clean;
 } w;
@@ -107,6 +108,7 @@ static void fill(struct evs_store *st)
                    "{\"entity\":\"tenant\",\"type\":\"placed\",\"data\":\"x\"}]\n") > 0);
     CHECK(give(st, "{\"entity\":\"a\"}\n") < 0); /* for rejected.jsonl */
     CHECK(give(st, "{]\n") < 0);
+    CHECK(put(st, "{]\n") < 0); /* by another user */
 }
 
 /* Segments smaller than anybody may ask for: the fewer bytes, the more of them get their turn. */
@@ -262,6 +264,8 @@ static bool make_world(bool clean)
     qsort(w.files, (size_t)w.n, sizeof *w.files, by_name);
     CHECK_EQ(evs_open(w.dir, &(struct evs_options){.read_only = true}, &st, &err), 0);
     model_load(&w.m, st);
+    size_t n;
+    CHECK_EQ(evs_rejected(st, true, 0, &w.rejected, &n, &err), 0);
     w.durable = clean ? w.m.n : w.m.n - 3;
     CHECK_EQ(evs_close(st, &err), 0);
     CHECK_EQ(w.m.n, clean ? 40 : 43);
@@ -272,6 +276,7 @@ static void free_world(void)
 {
     for (int i = 0; i < w.n; i++)
         free(w.files[i].bytes);
+    free(w.rejected);
     model_free(&w.m);
     model_remove(w.dir);
 }

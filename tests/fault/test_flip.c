@@ -169,6 +169,26 @@ static void look_at_owners(struct looked *l)
         fail("the border of tenant is open");
 }
 
+/* Lines of a user's own, as they were, or none. */
+static void look_at_rejected(struct looked *l)
+{
+    static const uid_t uids[] = {0, 7, 8};
+
+    for (size_t i = 0; i < ARRAY_LEN(uids); i++) {
+        char *text, uid[32];
+        size_t n;
+        if (evs_rejected(l->st, false, uids[i], &text, &n, NULL) < 0)
+            continue;
+        (void)snprintf(uid, sizeof uid, "\"uid\":%u,", uids[i]);
+        for (char *p = text, *lf; (lf = strchr(p, '\n')); p = lf + 1) {
+            *lf = '\0';
+            if (!strstr(w.rejected, p) || !strstr(p, uid))
+                fail("rejected: another line: %s", p);
+        }
+        free(text);
+    }
+}
+
 static void look_at_all(struct looked *l)
 {
     struct model m = w.m; /* the first events only */
@@ -190,6 +210,7 @@ static void look_at_all(struct looked *l)
     for (size_t i = 0; i < ARRAY_LEN(ids); i++)
         look_at_entity(l, &m, ids[i]);
     look_at_owners(l);
+    look_at_rejected(l);
 }
 
 /* ---- appending ---- */
@@ -451,7 +472,7 @@ static void flip_bits(bool clean, uint64_t seed)
 {
     const char *mode = getenv("EVFS_TEST_MODE"), *one = getenv("FLIP");
     const bool everything = mode && strcmp(mode, "long") == 0;
-    uint64_t n = mode && strcmp(mode, "quick") == 0 ? 1000 : 6000;
+    uint64_t n = mode && strcmp(mode, "ci") == 0 ? 6000 : 1000;
 
     *now = (struct progress){0};
     if (!make_world(clean)) {
