@@ -60,6 +60,16 @@ static void make_tables(void)
     }
 }
 
+static uint32_t words_table(uint64_t a, uint64_t b, uint64_t c, uint64_t d)
+{
+    const uint64_t words[] = {a, b, c, d};
+
+    return crc32c_table(0, words, sizeof words);
+}
+
+typedef uint32_t words_fn(uint64_t a, uint64_t b, uint64_t c, uint64_t d);
+static words_fn *words_best = words_table; /* const after settle() */
+
 #if defined(__x86_64__)
 
 #include <immintrin.h>
@@ -120,6 +130,13 @@ SSE42_CLMUL static uint32_t crc_lanes(uint32_t crc, const void *p, size_t n)
     return ~chain((uint32_t)a, s, n);
 }
 
+SSE42 static uint32_t crc_words(uint64_t a, uint64_t b, uint64_t c, uint64_t d)
+{
+    uint64_t crc = _mm_crc32_u64(_mm_crc32_u64(UINT32_MAX, a), b);
+
+    return ~(uint32_t)_mm_crc32_u64(_mm_crc32_u64(crc, c), d);
+}
+
 SSE42 static uint32_t crc_chain(uint32_t crc, const void *p, size_t n)
 {
     return ~chain(~crc, p, n);
@@ -139,6 +156,7 @@ static crc_fn *best(void)
     if (!__builtin_cpu_supports("sse4.2"))
         return crc32c_table;
     make_shifts();
+    words_best = crc_words;
     return __builtin_cpu_supports("pclmul") ? crc_lanes : crc_chain;
 }
 
@@ -160,4 +178,9 @@ __attribute__((constructor)) static void settle(void)
 uint32_t crc32c(uint32_t crc, const void *p, size_t n)
 {
     return crc_best(crc, p, n);
+}
+
+uint32_t crc32c_words(uint64_t a, uint64_t b, uint64_t c, uint64_t d)
+{
+    return words_best(a, b, c, d);
 }

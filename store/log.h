@@ -47,10 +47,8 @@ static inline uint64_t log_place(uint64_t offset, uint32_t data)
 
 static inline uint32_t log_rec_check(const struct log_rec *r, evs_seq seq)
 {
-    struct log_rec of = *r;
-
-    of.check = (uint32_t)seq;
-    return crc32c(0, &of, sizeof of);
+    return crc32c_words(r->place, (uint64_t)r->recorded_us, r->len | seq << 32,
+                        r->entity | (uint64_t)r->type << 32);
 }
 static inline bool log_rec_ok(const struct log_rec *r, evs_seq seq)
 {

@@ -98,8 +98,20 @@ static void test_finds_changes(void)
     free(p);
 }
 
+static void words_are_bytes(void)
+{
+    uint64_t random = 7, w[4];
+
+    for (int i = 0; i < 1000; i++) {
+        for (int k = 0; k < 4; k++)
+            w[k] = i ? check_random(&random) : 0;
+        CHECK_EQ(crc32c_words(w[0], w[1], w[2], w[3]), crc32c_table(0, w, sizeof w));
+    }
+}
+
 int main(void)
 {
+    RUN(words_are_bytes);
     seed = check_seed();
     RUN(test_known);
     RUN(test_lengths);
