@@ -355,6 +355,23 @@ print("[" + ",\n".join(["{\"entity\":\"m\",\"type\":\"t\",\"data\":\"%s\"}" % ("
     contains "$out" "$line"
 }
 
+@test "damaged idx records cost no event and no error: they are put right, and health says so" {
+    for i in 1 2 3 4 5 6 7 8; do echo "{\"n\":$i}" >>"$E/a/t.jsonl"; done
+    cat "$F" >"$T/want"
+    cat "$E/a/t.jsonl" >"$T/want.t"
+    remount # what a checkpoint covers is not looked at again
+    same "$(cat "$MNT/.evfs/health")" ok
+    # A type, then a run of records: event 3's type, all of 5 to 7.
+    printf '\x7f' | dd of="$(ls "$DATA"/log/*1.idx)" bs=1 seek=$((4096 + 32 * 2 + 28)) conv=notrunc status=none
+    head -c 96 /dev/zero | dd of="$(ls "$DATA"/log/*1.idx)" bs=1 seek=$((4096 + 32 * 4)) conv=notrunc status=none
+    cmp "$E/a/t.jsonl" "$T/want.t"
+    cmp "$F" "$T/want"
+    echo "{\"n\":9}" >>"$E/a/t.jsonl"
+    contains "$(cat "$MNT/.evfs/health")" 'put right from the log'
+    stop_store
+    "$EVFS_BIN" verify "$DATA"
+}
+
 @test "EROFS: mounted with -o ro" {
     echo '{}' >>"$E/a/t.jsonl"
     stop_store
