@@ -83,8 +83,7 @@ static UNANALYSED int make_recs(const struct segment *s, struct segment_mark fro
                 .entity = same ? old[k].entity : 0,
                 .type = same ? old[k].type : 0,
             };
-            if (same) /* else nobody may believe it */
-                rec->check = log_rec_check(rec, v->line.seq);
+            rec->check = log_rec_check(rec, v->line.seq);
             *at += v->raw.n;
         }
     }

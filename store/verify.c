@@ -94,7 +94,7 @@ static void idx_differs(struct verify *v, evs_seq seq, uint64_t offset)
 static bool rec_differs(const struct log_rec *a, const struct log_rec *b, evs_seq seq)
 {
     return a->place != b->place || a->recorded_us != b->recorded_us || a->len != b->len ||
-           !log_rec_ok(b, seq);
+           b->check != log_rec_check(b, seq);
 }
 
 /* Up to the checkpoint the idx is believed in what entity and type are, by the checkpoint's numbers. rec has

@@ -564,7 +564,7 @@ static UNANALYSED void wild_recs_stay_inside(void)
     struct slice line;
 
     world_reopen(w);
-    struct log_rec wild = {.place = log_place((1ull << 40) - 1, 0), .len = UINT32_MAX};
+    struct log_rec wild = {.place = log_place((1ull << 40) - 1, 0), .len = UINT32_MAX, .entity = 1};
     CHECK_EQ(log_fix_rec(w->lg, 3, &wild, NULL), 0);
     CHECK_EQ(log_line(w->lg, 3, &pin, &line, NULL), 0);
     CHECK_EQ(line.n, 0);
