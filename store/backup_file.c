@@ -83,11 +83,12 @@ static int write_recs(void *arg, const struct log_walked *lines, size_t n)
     struct idx *x = arg;
     size_t k = 0;
 
-    for (; k < n && lines[k].line.seq < x->end; k++)
+    for (; k < n && lines[k].line.seq < x->end; k++) {
         recs[k] = (struct log_rec){.place = log_place(lines[k].offset, lines[k].data),
                                    .recorded_us = lines[k].line.recorded_us,
                                    .len = (uint32_t)lines[k].raw.n};
-    /* Without a check: the numbers are the index's, which the first open makes. */
+        recs[k].check = log_rec_check(&recs[k], lines[k].line.seq);
+    }
     if (k == 0)
         return 1;
     int r = io_write_all(x->fd, recs, k * sizeof *recs, SEGMENT_HEADER_BYTES + x->n * sizeof *recs);
