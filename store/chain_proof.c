@@ -262,7 +262,7 @@ static int begin_of(struct log *lg, evs_seq seq, uint64_t *ret)
 
     if (r == 0 && seq == sp.first)
         *ret = sp.before;
-    else if (r == 0 && (r = log_rec_get(lg, seq, &rec)) == 0)
+    else if (r == 0 && (r = log_rec_get(lg, seq, &rec, NULL)) == 0)
         *ret = sp.before + log_rec_offset(&rec);
     return r;
 }

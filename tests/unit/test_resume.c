@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What log_open() makes of a log that was left behind: torn, cut short, damaged, in the middle of
- * recovering; and that a reader changes no byte of it. */
+/* What log_open() makes of a log left behind: torn, cut, damaged, half recovered; a reader changes no byte of it. */
 #include "log_world.h"
 
 #include <errno.h>
