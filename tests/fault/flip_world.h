@@ -21,7 +21,7 @@
 #define SEGMENT_BYTES 4096
 #define ALARM_SECONDS 120
 
-enum kind { LOG, IDX, CHECKPOINT, META, OTHER };
+enum kind { LOG, IDX, CHECKPOINT, META, CHAIN, OTHER };
 
 struct file {
     char name[64]; /* from the store's directory */
@@ -157,6 +157,7 @@ static enum kind kind_of(const char *name)
     return ends_with(name, ".idx")            ? IDX
            : strcmp(name, "index.ckpt") == 0  ? CHECKPOINT
            : strncmp(name, "meta.db", 7) == 0 ? META
+           : ends_with(name, ".sha256")       ? CHAIN
                                               : OTHER;
 }
 

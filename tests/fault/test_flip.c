@@ -295,9 +295,14 @@ static void take_finding(void *arg, const char *text)
         strstr(text, w.files[now->file].name) && strstr(text, event) && pos >= from && pos <= to;
 }
 
+/* A hash that is damaged stays as it is, and is found: who mended it in silence would hide what was done. */
 static void say(void *arg, const char *text)
 {
-    (void)arg;
+    int *other = arg;
+
+    if (w.files[now->file].kind == CHAIN && strstr(text, w.files[now->file].name))
+        return;
+    ++*other;
     fprintf(stderr, "# %s\n", text);
 }
 
@@ -305,9 +310,9 @@ static void check_healed(void)
 {
     struct evs_store *st;
     struct evs_error err;
-    int n = evs_verify(w.dir, say, NULL, &err);
+    int other = 0, n = evs_verify(w.dir, say, &other, &err);
 
-    if (n != 0)
+    if (n < 0 || other)
         fail("verify afterwards: %d findings (%s)", n, n < 0 ? err.detail : "");
     if (evs_open(w.dir, NULL, &st, &err) < 0) {
         fail("reopening: %s", err.detail);

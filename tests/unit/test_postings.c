@@ -26,7 +26,7 @@ static UNANALYSED void grow_log(uint32_t n, bool show, uint64_t *random)
 
     memset(line, 'x', sizeof line);
     for (uint32_t i = 0; i < n; i++) {
-        rec = (struct log_rec){.len = 40 + (uint32_t)(check_random(random) % 150)};
+        rec = (struct log_rec){.len = 40 + (uint32_t)(check_random(random) % 150), .entity = 1};
         CHECK_EQ(log_reserve(lg, rec.len, 1, &err), 0);
         rec.place = log_place(log_tail(lg), 20 + (uint32_t)(check_random(random) % 10));
         line[rec.len - 1] = '\n';
