@@ -29,6 +29,7 @@ void owners_done(struct owners *o)
     for (size_t i = 0; i < o->n; i++)
         free((char *)(uintptr_t)o->rows[i].name.p);
     free(o->rows);
+    free(o->spare);
     (void)pthread_rwlock_destroy(&o->lock);
     for (size_t i = 0; i < o->kinds.n; i++)
         free(o->kinds.v[i].types);
@@ -68,6 +69,35 @@ const struct owner_row *owners_find(const struct owners *o, enum evs_dir_kind ki
     return i < o->n && compare(kind, name, &o->rows[i]) == 0 ? &o->rows[i] : NULL;
 }
 
+/* Room for one more row, and for its name. */
+static int reserve(struct owners *o, size_t name_bytes, struct evs_error *err)
+{
+    if (o->n == o->cap) {
+        size_t cap = o->cap ? 2 * o->cap : 16;
+        struct owner_row *rows = reallocarray(o->rows, cap, sizeof *rows);
+        if (!rows)
+            return evs_fail(err, EVS_NO_MEMORY, EVS_NOWHERE);
+        o->rows = rows;
+        o->cap = cap;
+    }
+    if (o->spare_bytes > name_bytes)
+        return 0;
+    char *p = realloc(o->spare, name_bytes + 1);
+    if (!p)
+        return evs_fail(err, EVS_NO_MEMORY, EVS_NOWHERE);
+    o->spare = p;
+    o->spare_bytes = name_bytes + 1;
+    return 0;
+}
+
+int owners_reserve(struct owners *o, const struct evs_dir *d, struct evs_error *err)
+{
+    (void)pthread_rwlock_wrlock(&o->lock);
+    int r = reserve(o, d->n, err);
+    (void)pthread_rwlock_unlock(&o->lock);
+    return r;
+}
+
 int owners_set(struct owners *o, const struct evs_dir *d, const struct evs_owner *own,
                struct evs_error *err)
 {
@@ -80,21 +110,10 @@ int owners_set(struct owners *o, const struct evs_dir *d, const struct evs_owner
         o->rows[i].own = *own;
         goto out;
     }
-    if (o->n == o->cap) {
-        size_t cap = o->cap ? 2 * o->cap : 16;
-        struct owner_row *rows = reallocarray(o->rows, cap, sizeof *rows);
-        if (!rows) {
-            r = evs_fail(err, EVS_NO_MEMORY, EVS_NOWHERE);
-            goto out;
-        }
-        o->rows = rows;
-        o->cap = cap;
-    }
-    char *copy = malloc(d->n + 1);
-    if (!copy) {
-        r = evs_fail(err, EVS_NO_MEMORY, EVS_NOWHERE);
+    if ((r = reserve(o, d->n, err)) < 0)
         goto out;
-    }
+    char *copy = TAKE(o->spare);
+    o->spare_bytes = 0;
     if (d->n)
         memcpy(copy, d->name, d->n);
     memmove(o->rows + i + 1, o->rows + i, (o->n - i) * sizeof *o->rows);

@@ -25,6 +25,8 @@ struct owners {
     pthread_rwlock_t lock;
     struct owner_row *rows; /* sorted by kind, then name */
     size_t n, cap;
+    char *spare; /* owned: spare_bytes of room for the next row's name; NULL and 0: none */
+    size_t spare_bytes;
     _Atomic size_t below; /* rows that are not the root's: 0 is the common case */
     _Atomic uint64_t gen; /* changes so far */
     struct border_types kinds;
@@ -33,6 +35,8 @@ struct owners {
 int owners_init(struct owners *o, struct evs_error *err);
 void owners_done(struct owners *o);
 
+/* Take the memory that the next owners_set() of this directory needs, so that it can't fail any more. */
+int owners_reserve(struct owners *o, const struct evs_dir *d, struct evs_error *err);
 /* Put or replace; take away (-ENOENT). */
 int owners_set(struct owners *o, const struct evs_dir *d, const struct evs_owner *own,
                struct evs_error *err);

@@ -125,6 +125,9 @@ static int set_owner(struct evs_store *st, const struct evs_dir *d, const struct
         r = mark_owned(st, (struct slice){d->name, d->n}, err);
         ingest_unlock(st);
     }
+    /* What is in meta.db is in memory as well: nothing may fail between the two. */
+    if (r == 0)
+        r = owners_reserve(&st->owners, d, err);
     if (r == 0 && (r = meta_set_owner(st->meta, d, o, err)) == 0)
         r = change(st, d, o, err);
     return r;
