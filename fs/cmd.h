@@ -8,7 +8,7 @@
 
 #include <getopt.h>
 
-enum cmd_exit { CMD_OK = 0, CMD_FAILED = 1, CMD_USAGE = 2 };
+enum cmd_exit { CMD_OK = 0, CMD_FAILED = 1, CMD_USAGE = 2, CMD_LOST = 3 };
 
 struct command {
     const char *name;

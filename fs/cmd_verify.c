@@ -16,7 +16,13 @@ static const char verify_help[] =
     "that\n"
     "nothing before it was changed. Changes nothing. Exit code: 0 if all is well, 1 if not.\n"
     "\n"
-    "  --from HASH  also prove that the store continues the one of which HASH was noted\n";
+    "  --from HASH  also prove that the store continues the one of which HASH was noted\n"
+    "  --repair     make it whole again: what is derived is made anew; files with damaged lines "
+    "are\n"
+    "               set aside in DATA/damaged, all good lines stay, and a line of type evfs.lost\n"
+    "               stands for each event that is gone. Prints which they are. Exit code: 0 if "
+    "all\n"
+    "               is well and nothing was lost, 3 if all is well but events are gone, 1 if not\n";
 static const char rebuild_help[] =
     "Makes the index files of the store in directory DATA again from its log, which is only read.\n"
     "Exit code: 0 if the log was whole, 1 if not.\n";
@@ -82,21 +88,48 @@ static int verify(const char *dir, const char *from)
     return summary(dir, r, "all is well");
 }
 
+static int repair(const char *dir)
+{
+    struct evs_repaired done;
+    struct evs_error err;
+    int waited_ms = 0, r;
+
+    do
+        r = evs_repair(dir, &done, print_finding, NULL, &err);
+    while (r < 0 && place_ending(dir, &err, &waited_ms));
+    if (r < 0)
+        return cmd_fail_store(dir, &err);
+    if (done.found == 0)
+        printf("%s: all is well\n", dir);
+    else if (done.left > 0)
+        printf("%s: %" PRIu64 " findings could not be repaired\n", dir, done.left);
+    else
+        printf("%s: repaired; %" PRIu64 " events are gone\n", dir, done.lost);
+    return done.left ? CMD_FAILED : done.lost ? CMD_LOST : CMD_OK;
+}
+
 static int run_verify(int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"help", no_argument, NULL, 'h'}, {"from", required_argument, NULL, 'f'}, {0}};
+    static const struct option options[] = {{"help", no_argument, NULL, 'h'},
+                                            {"from", required_argument, NULL, 'f'},
+                                            {"repair", no_argument, NULL, 'r'},
+                                            {0}};
     const char *from = NULL;
+    bool mend = false;
     int c;
 
-    while ((c = cmd_option(argc, argv, ":h", options)) != -1)
+    while ((c = cmd_option(argc, argv, ":h", options)) != -1) {
         if (c == 'f')
             from = optarg;
+        mend |= c == 'r';
+    }
     if (argc - optind != 1)
         return cmd_usage(argc == optind ? "no store" : "too many operands");
     if (from && (strlen(from) != 64 || strspn(from, "0123456789abcdef") != 64))
         return cmd_usage("--from: a hash is 64 lower-case hexadecimal digits");
-    return verify(argv[optind], from);
+    if (from && mend)
+        return cmd_usage("--from and --repair are two things: repair first");
+    return mend ? repair(argv[optind]) : verify(argv[optind], from);
 }
 
 static int run_rebuild(int argc, char **argv)
@@ -106,7 +139,7 @@ static int run_rebuild(int argc, char **argv)
 
 const struct command command_verify = {
     .name = "verify",
-    .args = "[--from HASH] DATA",
+    .args = "[--from HASH | --repair] DATA",
     .summary = "check every byte of a store",
     .help = verify_help,
     .run = run_verify,

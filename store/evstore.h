@@ -404,6 +404,18 @@ struct evs_proof {
 EVS_API int evs_prove(const char *dir, const char *from, struct evs_proof *ret,
                       evs_report_fn *report, void *arg, struct evs_error *err);
 
+/* Make a store of which evs_verify() finds something one of which it does not: what is derived from the log is made
+ * again; files with damaged lines are set aside in damaged/, never deleted, and in their place all good lines
+ * remain, with a line of type evfs.lost in the place of each event that is gone. Reports all of it. A call that was
+ * interrupted is completed by the next. DAMAGED: nothing was done, as no way was found. */
+struct evs_repaired {
+    uint64_t found; /* findings before */
+    uint64_t lost;  /* events that are gone */
+    uint64_t left;  /* findings that nothing can be done about: what was sealed has other bytes */
+};
+EVS_API int evs_repair(const char *dir, struct evs_repaired *ret, evs_report_fn *report, void *arg,
+                       struct evs_error *err);
+
 /* Make idx and checkpoint again from the log. */
 EVS_API int evs_rebuild(const char *dir, evs_report_fn *report, void *arg, struct evs_error *err);
 

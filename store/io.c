@@ -168,6 +168,13 @@ int io_rename(int dirfd, const char *from, const char *to)
     return r < 0 ? r : RETRY(renameat(dirfd, from, dirfd, to));
 }
 
+int io_exchange(int dirfd, const char *a, const char *b)
+{
+    int r = fault_now();
+
+    return r < 0 ? r : RETRY(renameat2(dirfd, a, dirfd, b, RENAME_EXCHANGE));
+}
+
 int io_unlink(int dirfd, const char *path)
 {
     int r = fault_now();

@@ -21,6 +21,7 @@ int io_datasync(int fd); /* fdatasync */
 int io_sync(int fd);     /* fsync; of a directory: its entries */
 int io_rename(int dirfd, const char *from, const char *to);
 int io_unlink(int dirfd, const char *path);
+int io_exchange(int dirfd, const char *a, const char *b); /* two names change places, at once */
 int io_mkdir(int dirfd, const char *path, mode_t mode);
 int io_rmdir(int dirfd, const char *path);
 int io_link(int from_dirfd, const char *from, int dirfd, const char *to); /* a hard link */

@@ -37,4 +37,13 @@ int meta_copy(const char *dir, const char *path, struct evs_error *err);
 /* Check every row and SQLite's own integrity_check; the number of findings. */
 int meta_verify(struct meta *m, evs_report_fn *report, void *arg, struct evs_error *err);
 
+/* Into to, which is new: the rows of the database at path that are whole. path is a copy: it is written to. What
+ * is gone is reported. */
+struct meta_mended {
+    uint64_t kept, gone; /* rows */
+    bool unread;         /* and more may be gone */
+};
+int meta_mend(const char *path, struct meta *to, struct meta_mended *ret, evs_report_fn *report,
+              void *arg, struct evs_error *err);
+
 #endif

@@ -7,6 +7,7 @@
 #include "limits.h"
 #include "meta.h"
 #include "recover.h"
+#include "survey.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -17,6 +18,7 @@
 #define MAX_FINDINGS 1000
 
 struct verify {
+    int dirfd;
     struct log *lg;
     struct index *ix; /* made anew from the lines, as far as they are good */
     evs_seq seen;     /* last line that was good */
@@ -145,10 +147,47 @@ static int verify_lines(void *arg, const struct log_walked *lines, size_t n)
     return v->found < MAX_FINDINGS ? 0 : 1;
 }
 
+/* Where the log can't be opened, or its idx finds no line: which events from this one on are nowhere. True: there
+ * are some. */
+static bool verify_rest(struct verify *v, evs_seq from)
+{
+    struct survey *s;
+    int before = v->found;
+
+    if (survey_new(v->dirfd, UINT64_MAX, 0, false, &s, NULL) < 0)
+        return false;
+    size_t i = 0, to;
+    while (i < s->n_lost && s->lost[i].seq < from)
+        i++;
+    for (; i < s->n_lost && v->found < MAX_FINDINGS; i = to) {
+        const struct survey_lost *l = &s->lost[i];
+        for (to = i + 1; to < s->n_lost && s->lost[to].seq == s->lost[to - 1].seq + 1 &&
+                         s->lost[to].bad == l->bad;)
+            to++;
+        const struct survey_bad *b = l->bad == SURVEY_NONE ? NULL : &s->bad[l->bad];
+        if (b && to == i + 1)
+            find(v, "log/%s: byte %" PRIu64 ": event %" PRIu64 ": %s", s->files[b->file].name,
+                 b->at, l->seq, evs_reason_text(EVS_DAMAGED));
+        else if (b)
+            find(v, "log/%s: byte %" PRIu64 ": events %" PRIu64 " to %" PRIu64 ": %s",
+                 s->files[b->file].name, b->at, l->seq, s->lost[to - 1].seq,
+                 evs_reason_text(EVS_DAMAGED));
+        else
+            find(v, "log: events %" PRIu64 " to %" PRIu64 " are in no file", l->seq,
+                 s->lost[to - 1].seq);
+    }
+    for (i = 0; from == 0 && i < s->n_files && v->found < MAX_FINDINGS; i++)
+        if (s->files[i].put_in)
+            find(v, "log/%s: does not belong there: the log goes on without it", s->files[i].name);
+    survey_free(s);
+    return v->found > before;
+}
+
 /* All lines; behind a bad one it goes on with the next that the idx can find. */
 static int verify_log(struct verify *v, struct evs_error *err)
 {
     evs_seq end = log_end(v->lg), from = 1;
+    uint64_t pos = UINT64_MAX; /* of the last damage */
 
     while (from <= end) {
         struct evs_error why;
@@ -162,6 +201,11 @@ static int verify_log(struct verify *v, struct evs_error *err)
             return r;
         }
         evs_seq bad = MAX(v->seen + 1, from);
+        if (why.pos == pos && verify_rest(v, bad)) { /* the next line is not where the idx says */
+            v->gap = true;
+            return 0;
+        }
+        pos = why.pos;
         find(v, "%s: byte %" PRIu64 ": event %" PRIu64 ": %s", why.detail, why.pos, bad,
              evs_reason_text(why.why));
         struct log_span sp;
@@ -246,7 +290,7 @@ static int verify_all(struct verify *v, const char *dir, int dirfd, struct evs_e
     if ((r = index_new(&v->ix, err)) < 0)
         return r;
     if ((r = log_open(dirfd, &lo, &v->lg, &why)) < 0) {
-        if ((r = as_finding(v, r, &why, err)) < 0)
+        if ((why.why != EVS_DAMAGED || !verify_rest(v, 0)) && (r = as_finding(v, r, &why, err)) < 0)
             return r;
     } else {
         load_checkpoint(v, dirfd);
@@ -273,7 +317,7 @@ static int verify_all(struct verify *v, const char *dir, int dirfd, struct evs_e
 int evs_prove(const char *dir, const char *from, struct evs_proof *ret, evs_report_fn *report,
               void *arg, struct evs_error *err)
 {
-    struct verify v = {.report = report, .arg = arg, .from = from, .proof = ret};
+    struct verify v = {.dirfd = -1, .report = report, .arg = arg, .from = from, .proof = ret};
     AUTO_CLOSE int dirfd = io_open(AT_FDCWD, dir, O_RDONLY | O_DIRECTORY, 0);
     int r;
 
@@ -285,6 +329,7 @@ int evs_prove(const char *dir, const char *from, struct evs_proof *ret, evs_repo
     AUTO_CLOSE int lock = io_open(dirfd, "lock", O_RDONLY, 0);
     if (lock >= 0 && io_lock(lock, true) < 0)
         return evs_fail_at(err, EVS_IN_USE, EVS_NOWHERE, "%s", dir);
+    v.dirfd = dirfd;
     r = verify_all(&v, dir, dirfd, err);
     log_abandon(v.lg);
     index_free(v.ix);

@@ -68,12 +68,12 @@ segment() { segments | sed -n "$(($1 + 1))p"; }
     # Removed, all files of it.
     base=$(segment 1)
     rm "${base%.jsonl*}".*
-    finds log/ "$EVFS_BIN" verify "$DATA"
+    finds 'are in no file' "$EVFS_BIN" verify "$DATA"
     again
     # Exchanged.
     a=$(segment 1) b=$(segment 2)
     mv "$a" "$T/x" && mv "$b" "$a" && mv "$T/x" "$b"
-    finds log/ "$EVFS_BIN" verify "$DATA"
+    finds 'log' "$EVFS_BIN" verify "$DATA"
     again
     # The end is gone, with everything that was derived.
     rm -f "$DATA/index.ckpt"
@@ -115,4 +115,49 @@ END
     n=$(wc -l <"$first")
     head -n "$n" "$T/forged" >"$first"
     finds 'not those that were sealed' "$EVFS_BIN" verify "$DATA"
+}
+
+@test "verify --repair: what is whole stays, what is gone is told and stands in its place" {
+    fill 2000
+    chmod 700 "$E/a"
+    cp "$F" "$T/lines"
+    code=0
+    "$EVFS_BIN" verify --repair "$DATA" 2>/dev/null || code=$?
+    same $code 1 'while it is mounted'
+    stop_store
+    prints 'all is well' "$EVFS_BIN" verify --repair "$DATA"
+    # The first byte of event 70 and of what follows for a sector.
+    at=$(head -n 69 "$T/lines" | wc -c)
+    head -c 512 /dev/zero | dd of="$(segment 0)" bs=1 seek="$at" conv=notrunc status=none
+    code=0
+    "$EVFS_BIN" verify --repair "$DATA" >"$T/out" || code=$?
+    same $code 3
+    gone=$(grep -c '^event .* is gone ' "$T/out")
+    [ "$gone" -ge 2 ] && [ "$gone" -le 5 ]
+    grep -q "^event 70: a/9 t0 version 4 is gone .*byte $at); set aside in damaged/0*1.jsonl" "$T/out"
+    [ -e "$DATA"/damaged/00000000000000000001.jsonl ]
+    "$EVFS_BIN" verify "$DATA"
+    start_store -o segment_size=64K -o compress=off
+    same "$(check_log)" 2000
+    same "$(diff "$T/lines" "$F" | grep -c '^>')" "$gone" 'changed lines'
+    same "$(diff "$T/lines" "$F" | sed -n 's/^> //p' | jq -r .type | sort -u)" evfs.lost
+    same "$(sed -n 70p "$F" | jq -c '[.seq,.entity,.version,.data,.meta.evfs.lost.byte,.meta.evfs.lost.type]')" \
+        "[70,\"a/9\",4,{},$at,\"t0\"]"
+    same "$(stat -c %a "$E/a")" 700
+    same "$(head -n 1 "$MNT/.evfs/health")" ok
+    same "$(jq -r .text "$E/a/9/state.json")" 'what was said'
+    jq -nc '{n:1}' >>"$E/a/9/t0.jsonl"
+    stop_store
+    "$EVFS_BIN" verify "$DATA"
+    # A segment that is gone altogether: its events are named as a range.
+    first=$(basename "$(segment 1)" .jsonl) next=$(basename "$(segment 2)" .jsonl)
+    rm "$DATA/log/$first".*
+    finds "events $((10#$first)) to $((10#$next - 1)) are in no file" "$EVFS_BIN" verify "$DATA"
+    code=0
+    "$EVFS_BIN" verify --repair "$DATA" >"$T/out" || code=$?
+    same $code 3
+    same "$(grep -c '^event .* is gone' "$T/out")" $((10#$next - 10#$first))
+    "$EVFS_BIN" verify "$DATA"
+    start_store -o segment_size=64K
+    same "$(check_log)" 2001
 }

@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: MIT */
+/* repair: a store that verify finds something wrong with is made one that it does not, and who has it is told
+ * exactly which events are gone. What is derived is made again; what is damaged is set aside, never deleted.
+ * It is done in steps of which each leaves a store that a repair begins with again. */
+#include "repair.h"
+
+#include "chain.h"
+#include "checkpoint.h"
+#include "ingest.h"
+#include "io.h"
+#include "keeper.h"
+#include "limits.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+void repair_say(const struct repair *rp, const char *fmt, ...)
+{
+    char text[2600];
+    va_list ap;
+
+    va_start(ap, fmt);
+    (void)vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    if (rp->report)
+        rp->report(rp->arg, text);
+}
+
+/* ---- files ---- */
+
+/* 1: the same file; 0: another one. */
+static int same_file(int dirfd, const char *a, const char *b)
+{
+    struct stat x, y;
+    int fa AUTO_CLOSE = io_open(dirfd, a, O_RDONLY, 0);
+    int fb AUTO_CLOSE = io_open(dirfd, b, O_RDONLY, 0);
+
+    if (fa < 0 || fb < 0)
+        return MIN(fa, fb);
+    int r = io_stat(fa, &x);
+    if (r == 0)
+        r = io_stat(fb, &y);
+    return r < 0 ? r : x.st_ino == y.st_ino && x.st_dev == y.st_dev;
+}
+
+int repair_set_aside(const struct repair *rp, const char *path, char ret[ASIDE_BYTES],
+                     struct evs_error *err)
+{
+    const char *name = strrchr(path, '/');
+    int r = io_mkdir(rp->dirfd, DAMAGED_DIR, 0700);
+
+    name = name ? name + 1 : path;
+    if (r < 0 && r != -EEXIST)
+        return evs_fail_errno(err, r, DAMAGED_DIR);
+    for (unsigned n = 0;; n++) {
+        char to[ASIDE_BYTES];
+        if (n == 0)
+            (void)snprintf(to, sizeof to, DAMAGED_DIR "/%s", name);
+        else
+            (void)snprintf(to, sizeof to, DAMAGED_DIR "/%s.%u", name, n);
+        r = io_link(rp->dirfd, path, rp->dirfd, to);
+        if (r == -EEXIST) {
+            r = same_file(rp->dirfd, path, to);
+            if (r == 0)
+                continue; /* what an earlier repair has put there */
+        }
+        memcpy(ret, to, sizeof to);
+        break;
+    }
+    if (r < 0)
+        return evs_fail_errno(err, r, path);
+    int fd AUTO_CLOSE = io_open(rp->dirfd, DAMAGED_DIR, O_RDONLY | O_DIRECTORY, 0);
+    r = fd < 0 ? fd : io_sync(fd);
+    if (r == 0)
+        r = io_sync(rp->dirfd);
+    return r < 0 ? evs_fail_errno(err, r, DAMAGED_DIR) : 0;
+}
+
+struct emptying {
+    int dirfd;
+    const char *dir;
+};
+
+static int remove_entry(void *arg, const char *name)
+{
+    const struct emptying *e = arg;
+    char path[300];
+
+    (void)snprintf(path, sizeof path, "%s/%s", e->dir, name);
+    return io_unlink(e->dirfd, path);
+}
+
+int repair_remove_dir(const struct repair *rp, const char *name, struct evs_error *err)
+{
+    int r = io_list(rp->dirfd, name, remove_entry, &(struct emptying){rp->dirfd, name});
+
+    if (r == 0)
+        r = io_rmdir(rp->dirfd, name);
+    return r < 0 && r != -ENOENT ? evs_fail_errno(err, r, name) : 0;
+}
+
+/* ---- what there is ---- */
+
+/* The last event of which a hash tells. */
+struct telling {
+    int dirfd;
+    evs_seq last;
+};
+
+static int take_hash(void *arg, const char *name)
+{
+    struct telling *t = arg;
+    evs_seq first = chain_first(name), last;
+    uint64_t bytes;
+
+    if (first && chain_look(t->dirfd, first, &last, &bytes) == 0 && last <= LIMIT_EVENTS)
+        t->last = MAX(t->last, last);
+    return 0;
+}
+
+struct before { /* the log as it is found */
+    struct index *kept;
+    evs_seq kept_to, known;
+    evs_seq
+        end; /* where it ends when it is opened; UINT64_MAX: it can't be, or is shorter than it was */
+};
+
+static int look(struct repair *rp, struct before *b, struct evs_error *err) UNANALYSED;
+static int look(struct repair *rp, struct before *b, struct evs_error *err)
+{
+    const struct log_options o = {.segment_bytes = DEFAULT_SEGMENT_BYTES, .read_only = true};
+    struct telling t = {rp->dirfd, 0};
+    struct checkpoint_mark m = {0};
+    struct evs_error why;
+    struct log *lg = NULL;
+    uint64_t bytes;
+    int r = index_new(&b->kept, err);
+
+    if (r < 0)
+        return r;
+    if (checkpoint_read(rp->dirfd, b->kept, &m, &bytes, NULL) < 0) {
+        index_free(b->kept);
+        b->kept = NULL;
+        m.seq = 0;
+    }
+    b->kept_to = m.seq;
+    if ((r = io_list(rp->dirfd, "log", take_hash, &t)) < 0)
+        return evs_fail_errno(err, r, "log");
+    b->known = MAX(m.seq, t.last);
+    r = log_open(rp->dirfd, &o, &lg, &why);
+    if (r < 0 && why.why != EVS_DAMAGED && why.code != EIO)
+        return evs_fail_as(err, &why);
+    b->end = r < 0 || log_end(lg) < b->known ? UINT64_MAX : log_end(lg);
+    log_abandon(lg);
+    return 0;
+}
+
+/* ---- what is derived ---- */
+
+static int make_derived(struct repair *rp, struct evs_error *err)
+{
+    const struct evs_options o = {.must_exist = true};
+    struct evs_store *st;
+    int r = io_unlink(rp->dirfd, CHECKPOINT_FILE), e;
+
+    if (r < 0 && r != -ENOENT)
+        return evs_fail_errno(err, r, CHECKPOINT_FILE);
+    if ((r = evs_open(rp->dir, &o, &st, err)) < 0)
+        return r;
+    keeper_stop(st);
+    r = chain_mend(rp->dirfd, st->lg, err);
+    chain_close(TAKE(st->chain));
+    if (r >= 0)
+        r = chain_open(rp->dirfd, st->lg, &st->chain, err);
+    while (r >= 0 && chain_extend(st->chain, UINT32_MAX))
+        ;
+    e = evs_close(st, r < 0 ? NULL : err);
+    return r < 0 ? r : e;
+}
+
+/* ---- the whole ---- */
+
+/* end as for survey_new(). */
+static int repair_lines_to(struct repair *rp, const struct before *b, evs_seq end,
+                           struct evs_error *err)
+{
+    struct survey *s = NULL;
+    struct lost_event *lost = NULL;
+    int r = survey_new(rp->dirfd, end, b->known, b->end == UINT64_MAX, &s, err);
+
+    if (r == 0 && (b->end == UINT64_MAX || !survey_well(s))) {
+        r = lost_assign(s, b->kept, b->kept_to, &lost, err);
+        if (r == 0)
+            r = repair_log(rp, s, lost, err);
+    }
+    lost_free(lost, s ? s->n_lost : 0);
+    survey_free(s);
+    return r;
+}
+
+/* All that can be found counts; but what opening the log would cut may not fit what is before it. */
+static int repair_lines(struct repair *rp, struct evs_error *err)
+{
+    struct before b = {0};
+    struct evs_error why;
+    int r = look(rp, &b, err);
+
+    if (r == 0) {
+        r = repair_lines_to(rp, &b, UINT64_MAX, &why);
+        if (r < 0 && why.why == EVS_DAMAGED && b.end != UINT64_MAX)
+            r = repair_lines_to(rp, &b, b.end, &why);
+        if (r < 0)
+            (void)evs_fail_as(err, &why);
+    }
+    index_free(b.kept);
+    return r;
+}
+
+static int take_lock(int dirfd, const char *dir, int *ret, struct evs_error *err)
+{
+    *ret = io_open(dirfd, "lock", O_RDWR | O_CREAT, 0600);
+    if (*ret < 0)
+        return evs_fail_errno(err, *ret, "lock");
+    return io_lock(*ret, false) < 0 ? evs_fail_at(err, EVS_IN_USE, EVS_NOWHERE, "%s", dir) : 0;
+}
+
+int evs_repair(const char *dir, struct evs_repaired *ret, evs_report_fn *report, void *arg,
+               struct evs_error *err)
+{
+    struct repair rp = {.dir = dir, .report = report, .arg = arg};
+    struct evs_proof proof;
+    int lock = -1, r;
+    int dirfd AUTO_CLOSE = io_open(AT_FDCWD, dir, O_RDONLY | O_DIRECTORY, 0);
+
+    if (dirfd < 0)
+        return evs_fail_errno(err, dirfd, dir);
+    rp.dirfd = dirfd;
+    *ret = (struct evs_repaired){0};
+    if ((r = take_lock(dirfd, dir, &lock, err)) < 0) {
+        if (lock >= 0)
+            (void)io_close(lock);
+        return r;
+    }
+    r = repair_remove_dir(&rp, "log.new", err);
+    if (r == 0)
+        r = repair_meta(&rp, err);
+    (void)io_close(lock); /* verify shares it */
+    int found = r == 0 ? evs_prove(dir, NULL, &proof, report, arg, err) : 0;
+    ret->found = rp.mended + (uint64_t)MAX(found, 0);
+    if (r < 0 || found <= 0)
+        return r < 0 ? r : found;
+    if ((r = take_lock(dirfd, dir, &lock, err)) == 0)
+        r = repair_lines(&rp, err);
+    if (lock >= 0)
+        (void)io_close(lock); /* evs_open() takes it */
+    ret->lost = rp.lost;
+    if (r < 0 || (r = make_derived(&rp, err)) < 0)
+        return r;
+    r = evs_prove(dir, NULL, &proof, report, arg, err);
+    ret->left = (uint64_t)MAX(r, 0);
+    return MIN(r, 0);
+}

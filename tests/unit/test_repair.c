@@ -1,0 +1,401 @@
+/* SPDX-License-Identifier: MIT */
+/* repair: whatever was done to the files, every line that is still somewhere is kept, what is gone is told exactly
+ * and stands as a line in its place, and the store is one that verify finds nothing wrong with. */
+#include "repair_world.h"
+#include "store/checkpoint.h"
+#include "store/ingest.h"
+#include "store/io.h"
+#include "store/lost.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sqlite3.h>
+#include <sys/wait.h>
+#include <zstd.h>
+
+/* ---- what must be then ---- */
+
+static int repair(void)
+{
+    said[0] = '\0';
+    return evs_repair(dir, &done, note, NULL, &err);
+}
+
+static bool told(evs_seq seq)
+{
+    unsigned long long a, b;
+    char text[40];
+
+    (void)snprintf(text, sizeof text, "event %" PRIu64, seq);
+    for (const char *p = said; (p = strstr(p, text)); p++) {
+        const char *gone = strstr(p, "is gone");
+        if ((p == said || p[-1] == '\n') && (p[strlen(text)] == ':' || p[strlen(text)] == ' ') &&
+            gone && gone < strchr(p, '\n'))
+            return true;
+    }
+    for (const char *p = said; (p = strstr(p, "events ")); p++)
+        if (sscanf(p, "events %llu to %llu are gone", &a, &b) == 2 && seq >= a && seq <= b)
+            return true;
+    return false;
+}
+
+/* exact: the checkpoint was there, so nothing had to be guessed. */
+static bool was_killed; /* then the one before may have told it */
+
+static void check_event(struct slice raw, evs_seq seq, bool exact)
+{
+    struct line l;
+
+    CHECK_EQ(line_parse(raw.p, raw.n, &l, NULL, NULL), 0);
+    CHECK_EQ(l.seq, seq);
+    if (raw.n == was[seq].n && memcmp(raw.p, was[seq].p, raw.n) == 0) {
+        CHECK(whole[seq] || but_lf[seq]);
+        CHECK(!told(seq));
+        return;
+    }
+    CHECK(!whole[seq]);
+    CHECK_MEM(l.type.p, l.type.n, LOST_TYPE, strlen(LOST_TYPE));
+    CHECK_MEM(l.data.p, l.data.n, "{}", 2);
+    CHECK(l.meta.p && memmem(l.meta.p, l.meta.n, "{\"evfs\":{\"lost\":{", 17));
+    CHECK(told(seq) || was_killed);
+    if (exact) {
+        CHECK_MEM(l.entity.p, l.entity.n, was[seq].line.entity.p, was[seq].line.entity.n);
+        CHECK_EQ(l.version, was[seq].line.version);
+        char type[200];
+        (void)snprintf(type, sizeof type, "\"type\":\"%.*s\"", (int)was[seq].line.type.n,
+                       was[seq].line.type.p);
+        CHECK(memmem(l.meta.p, l.meta.n, type, strlen(type)));
+    }
+}
+
+static int findings(void)
+{
+    return evs_verify(dir, note, NULL, &err);
+}
+
+static void check_repaired(bool exact)
+{
+    struct evs_store *st;
+    size_t n, at = 0;
+
+    CHECK_EQ(done.left, 0);
+    CHECK_EQ(findings(), 0);
+    if (evs_open(dir, &(struct evs_options){.segment_bytes = 64 << 10}, &st, &err) < 0) {
+        CHECK(!"it opens");
+        return;
+    }
+    char *p = model_read(st, &(struct evs_view){.kind = EVS_ALL}, &n);
+    evs_seq end = evs_end(st), lost = 0;
+    for (evs_seq seq = 1; seq <= end; seq++) {
+        char *lf = memchr(p + at, '\n', n - at);
+        size_t len = (size_t)(lf - p) + 1 - at;
+        check_event((struct slice){p + at, len}, seq, exact);
+        lost += len != was[seq].n || memcmp(p + at, was[seq].p, len) != 0;
+        at += len;
+    }
+    for (evs_seq seq = end + 1; seq <= EVENTS; seq++)
+        CHECK(!whole[seq]);
+    if (strstr(said, "nothing is left of them"))
+        lost += EVENTS - end;
+    CHECK(was_killed || done.lost == lost ||
+          (done.lost < lost && !strstr(said, "nothing is left")));
+    /* It goes on: with the right versions, or verify would say so. */
+    CHECK(put(st, "[{\"entity\":\"big\",\"type\":\"u\"},{\"entity\":\"a\",\"type\":\"t1\"},"
+                  "{\"entity\":\"c/d 3\",\"type\":\"t1\"}]\n") > 0);
+    CHECK_EQ(evs_close(st, &err), 0);
+    free(p);
+    CHECK_EQ(findings(), 0);
+}
+
+/* True: its checkpoint is whole. */
+static bool damage(uint64_t seed)
+{
+    uint64_t random = seed;
+
+    restore();
+    for (uint64_t k = 1 + check_random(&random) % 4; k > 0; k--)
+        hit(&random);
+    look_what_is_left();
+    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    struct checkpoint_mark m;
+    struct index *ix;
+    uint64_t bytes;
+    CHECK_EQ(index_new(&ix, NULL), 0);
+    bool exact = checkpoint_read(fd, ix, &m, &bytes, NULL) == 0;
+    index_free(ix);
+    (void)close(fd);
+    return exact;
+}
+
+static void run_seed(uint64_t seed)
+{
+    int before = check_failed;
+    bool exact = damage(seed);
+
+    if (repair() < 0) {
+        char text[300];
+        check_failed++;
+        fprintf(stderr, "repair: %s\n", evs_error_format(&err, text, sizeof text));
+    } else {
+        check_repaired(exact);
+    }
+    if (check_failed != before)
+        fprintf(stderr, "SEED=%" PRIu64 ":\n%.3000s\n", seed, said);
+}
+
+static void test_random_damage_loses_nothing_that_is_there(void)
+{
+    const char *mode = getenv("EVFS_TEST_MODE"), *given = getenv("SEED");
+    uint64_t seed = given ? strtoull(given, NULL, 0) : check_seed();
+    int n = given ? 1 : mode && strcmp(mode, "long") == 0 ? 5000 : 60;
+
+    for (int i = 0; i < n && check_failed < 20; i++)
+        run_seed(seed + (uint64_t)i);
+}
+
+/* The nth call is the last: the next repair completes it, and nothing good is lost. */
+static void test_a_repair_that_is_killed_is_completed(void)
+{
+    const char *mode = getenv("EVFS_TEST_MODE");
+    bool all = mode && strcmp(mode, "long") == 0;
+    uint64_t seed = check_seed(), n = 1;
+
+    was_killed = true;
+    for (;; n += all ? 1 : 1 + (seed * n) % 37) {
+        int before = check_failed;
+        bool exact = damage(seed % 1000 + n / 97);
+        pid_t child = fork();
+        if (child == 0) {
+            (void)io_fault_set(&(struct io_fault){.n = n, .kill = true, .short_write = true});
+            _exit(evs_repair(dir, &done, NULL, NULL, &err) < 0 ? 1 : 77);
+        }
+        int status = -1;
+        CHECK_EQ(waitpid(child, &status, 0), child);
+        CHECK(WIFEXITED(status) &&
+              (WEXITSTATUS(status) == 77 || WEXITSTATUS(status) == IO_FAULT_EXIT));
+        CHECK_EQ(repair(), 0);
+        check_repaired(exact);
+        if (check_failed != before)
+            fprintf(stderr, "SEED=%" PRIu64 ", killed at call %" PRIu64 ":\n%.2000s\n", seed, n,
+                    said);
+        if (check_failed != before || WEXITSTATUS(status) == 77)
+            break;
+    }
+    CHECK(n > 100);
+    was_killed = false;
+}
+
+static void cut_out(const char *name, bool with_all)
+{
+    char path[64];
+
+    CHECK_EQ(unlink(path_of(name)), 0);
+    if (!with_all)
+        return;
+    (void)snprintf(path, sizeof path, "%.24s.idx", name);
+    CHECK_EQ(unlink(path_of(path)), 0);
+    (void)snprintf(path, sizeof path, "%.24s.sha256", name);
+    CHECK_EQ(unlink(path_of(path)), 0);
+}
+
+static void test_a_missing_segment_is_told_by_its_events(void)
+{
+    char names[FILES][64], text[100];
+
+    restore();
+    size_t n = list("log", ".jsonl", names);
+    CHECK(n >= 4);
+    unsigned long long first = strtoull(names[1] + 4, NULL, 10),
+                       behind = strtoull(names[2] + 4, NULL, 10);
+    cut_out(names[1], true);
+    look_what_is_left();
+    said[0] = '\0';
+    CHECK(findings() > 0);
+    (void)snprintf(text, sizeof text, "events %llu to %llu are in no file", first, behind - 1);
+    CHECK(strstr(said, text));
+    CHECK_EQ(repair(), 0);
+    CHECK_EQ(done.lost, behind - first);
+    check_repaired(true); /* the checkpoint knows whose they were */
+    CHECK_EQ(repair(), 0);
+    CHECK_EQ(done.found, 0);
+}
+
+static void test_what_is_well_is_left_alone(void)
+{
+    struct evs_store *st;
+
+    restore();
+    CHECK_EQ(repair(), 0);
+    CHECK_EQ(done.found, 0);
+    CHECK_EQ(done.lost, 0);
+    CHECK_STR(said, "");
+    CHECK(access(path_of("damaged"), F_OK) < 0 || rmdir(path_of("damaged")) == 0);
+    CHECK_EQ(evs_open(dir, NULL, &st, &err), 0);
+    CHECK_FAIL(evs_repair(dir, &done, note, NULL, &err), err, IN_USE);
+    CHECK_EQ(evs_close(st, &err), 0);
+    CHECK_FAIL(evs_repair("/nonexistent/store", &done, note, NULL, &err), err, SYSTEM);
+}
+
+/* Nothing in damaged/ is ever written over. */
+static void test_what_is_set_aside_stays(void)
+{
+    char names[FILES][64], was_aside[FILES][64];
+    size_t len, n;
+
+    restore();
+    n = list("log", ".jsonl", names);
+    CHECK(n > 1);
+    for (int i = 0; i < 3; i++) {
+        char *p = read_file(names[1], &len);
+        p[len / 2 + (size_t)i * 700] ^= 1;
+        write_file(names[1], p, len);
+        CHECK_EQ(repair(), 0);
+        CHECK_EQ(done.left, 0);
+        n = list("damaged", "", was_aside);
+        size_t jsonl = 0, m = 0;
+        for (size_t k = 0; k < n; k++)
+            jsonl += strstr(was_aside[k], ".jsonl") != NULL;
+        CHECK_EQ(jsonl, i + 1);
+        (void)snprintf(was_aside[0], 64, i ? "damaged/%.28s.%d" : "damaged/%.28s", names[1] + 4, i);
+        char *q = read_file(was_aside[0], &m);
+        CHECK(q && m == len && memcmp(p, q, m) == 0);
+        free(p);
+        free(q);
+    }
+}
+
+/* Where a later one proves that nothing was changed. */
+static void test_a_missing_hash_is_made_again(void)
+{
+    char names[FILES][64];
+    size_t n, len, m;
+
+    restore();
+    n = list("log", ".sha256", names);
+    CHECK(n >= 3);
+    char *p = read_file(names[0], &len);
+    CHECK_EQ(unlink(path_of(names[0])), 0);
+    CHECK_EQ(repair(), 0);
+    CHECK_EQ(done.found, 1);
+    CHECK_EQ(done.left, 0);
+    CHECK_EQ(done.lost, 0);
+    char *q = read_file(names[0], &m);
+    CHECK(q && m == len && memcmp(p, q, m) == 0);
+    free(p);
+    free(q);
+}
+
+/* As two frames of zstd in place of the plain file, without a table, which the log needs to open it; bad: a byte of
+ * the first is another. */
+static void pack(const char *name, size_t half, bool bad)
+{
+    size_t len, n = 0;
+    char *p = read_file(name, &len), *z = malloc(2 * ZSTD_compressBound(len)), path[80];
+
+    n = ZSTD_compress(z, ZSTD_compressBound(len), p, half, 3);
+    size_t first = n;
+    n += ZSTD_compress(z + n, ZSTD_compressBound(len), p + half, len - half, 3);
+    if (bad)
+        z[first / 2] ^= 4;
+    (void)snprintf(path, sizeof path, "%.40s.zst", name);
+    write_file(path, z, n);
+    CHECK_EQ(unlink(path_of(name)), 0);
+    free(p);
+    free(z);
+}
+
+/* Of a damaged frame lines may come out that are whole: they are kept, like all others. */
+static void test_a_compressed_segment_is_unpacked(void)
+{
+    char names[FILES][64];
+    size_t n, len;
+
+    for (int bad = 0; bad < 2; bad++) {
+        restore();
+        look_what_is_left();
+        n = list("log", ".jsonl", names);
+        CHECK(n > 3);
+        char *p = read_file(names[1], &len);
+        evs_seq first = strtoull(names[1] + 4, NULL, 10), seq = first;
+        size_t half = len / 2;
+        for (size_t at = 0; bad && at < half; at += was[seq++].n)
+            whole[seq] = false;
+        free(p);
+        pack(names[1], half, bad);
+        CHECK_EQ(repair(), 0);
+        CHECK(bad ? done.lost > 0 && done.lost <= seq - first : done.lost == 0);
+        check_repaired(true);
+    }
+}
+
+/* Rows of meta.db that are whole are kept; the others are named. */
+static void test_meta_keeps_its_good_rows(void)
+{
+    struct evs_store *st;
+    struct evs_owner o;
+    sqlite3 *db;
+    bool own;
+
+    restore();
+    CHECK_EQ(evs_open(dir, NULL, &st, &err), 0);
+    for (int i = 0; i < 40; i++) {
+        char name[20];
+        int n = snprintf(name, sizeof name, "c/d %d", i);
+        const struct evs_dir d = {EVS_DIR_ENTITY, name, (size_t)n};
+        CHECK_EQ(evs_set_owner(st, &d, &(struct evs_owner){(uid_t)i, 2, 0700}, &err), 0);
+    }
+    CHECK_EQ(evs_close(st, &err), 0);
+    CHECK_EQ(sqlite3_open(path_of("meta.db"), &db), SQLITE_OK);
+    CHECK_EQ(sqlite3_exec(db, "UPDATE owners SET uid = 0 WHERE uid IN (7, 9)", NULL, NULL, NULL),
+             SQLITE_OK);
+    CHECK_EQ(sqlite3_close(db), SQLITE_OK);
+    CHECK_FAIL(evs_open(dir, NULL, &st, &err), err, DAMAGED);
+    CHECK_EQ(repair(), 0);
+    CHECK(strstr(said, "owner and mode are gone of a directory: c/d 7"));
+    CHECK(strstr(said, "owner and mode are gone of a directory: c/d 9"));
+    CHECK(strstr(said, "set aside in damaged/meta.db"));
+    CHECK_EQ(findings(), 0);
+    CHECK_EQ(evs_open(dir, NULL, &st, &err), 0);
+    for (int i = 0; i < 40; i++) {
+        char name[20];
+        int n = snprintf(name, sizeof name, "c/d %d", i);
+        evs_get_owner(st, &(struct evs_dir){EVS_DIR_ENTITY, name, (size_t)n}, &o, &own);
+        CHECK_EQ(own, i != 7 && i != 9);
+        CHECK(!own || (o.uid == (uid_t)i && o.mode == 0700));
+    }
+    CHECK_EQ(evs_close(st, &err), 0);
+
+    /* Not even a database any more. */
+    size_t len;
+    char *p = read_file("meta.db", &len);
+    memset(p, 'x', len);
+    write_file("meta.db", p, len);
+    free(p);
+    CHECK_EQ(repair(), 0);
+    CHECK_EQ(findings(), 0);
+    CHECK_EQ(evs_open(dir, NULL, &st, &err), 0);
+    char health[4000];
+    CHECK_EQ(evs_health(st, health, sizeof health), 1);
+    CHECK(strstr(health, "meta.db was lost"));
+    CHECK_EQ(evs_end(st), EVENTS);
+    CHECK_EQ(evs_close(st, &err), 0);
+    CHECK_EQ(unlink(path_of("meta.db")), 0);
+}
+
+int main(void)
+{
+    make_store();
+    RUN(test_what_is_well_is_left_alone);
+    RUN(test_a_missing_segment_is_told_by_its_events);
+    RUN(test_what_is_set_aside_stays);
+    RUN(test_a_missing_hash_is_made_again);
+    RUN(test_a_compressed_segment_is_unpacked);
+    RUN(test_meta_keeps_its_good_rows);
+    RUN(test_a_repair_that_is_killed_is_completed);
+    RUN(test_random_damage_loses_nothing_that_is_there);
+    for (size_t i = 0; i < good.n; i++)
+        free(good.p[i]);
+    free(was_bytes);
+    model_remove(dir);
+    CHECK_DONE();
+}
