@@ -43,22 +43,25 @@ static struct pending_uid *add(struct pending *p, uid_t uid)
     return &p->uids[p->n++];
 }
 
-bool pending_take(struct pending *p, uid_t uid, size_t n)
+int pending_take(struct pending *p, uid_t uid, size_t n, struct evs_error *err)
 {
-    bool ok = false;
+    int r = 0;
 
     (void)pthread_mutex_lock(&p->lock);
     struct pending_uid *u = find(p, uid);
     uint64_t others = p->n - (u != NULL), part = LIMIT_PENDING_BYTES / (others + 1);
-    if ((u ? u->bytes : 0) + n <= part && (u || (u = add(p, uid)))) {
+    if ((u ? u->bytes : 0) + n > part) {
+        r = evs_fail(err, EVS_PENDING_FULL, 0);
+    } else if (!u && !(u = add(p, uid))) {
+        r = evs_fail(err, EVS_NO_MEMORY, EVS_NOWHERE);
+    } else {
         u->bytes += n;
         p->total += n;
-        ok = true;
         if (!u->bytes)
             *u = p->uids[--p->n];
     }
     (void)pthread_mutex_unlock(&p->lock);
-    return ok;
+    return r;
 }
 
 void pending_give(struct pending *p, uid_t uid, size_t n)

@@ -4,6 +4,7 @@
 #ifndef STORE_PENDING_H
 #define STORE_PENDING_H
 
+#include "error.h"
 #include "util.h"
 
 #include <pthread.h>
@@ -17,8 +18,8 @@ struct pending {
 };
 void pending_init(struct pending *p);
 void pending_done(struct pending *p);
-/* Take n more bytes for uid. False: they would be more than its part. */
-bool pending_take(struct pending *p, uid_t uid, size_t n);
+/* Take n more bytes for uid. PENDING_FULL: they would be more than its part. NO_MEMORY. */
+int pending_take(struct pending *p, uid_t uid, size_t n, struct evs_error *err);
 void pending_give(struct pending *p, uid_t uid, size_t n);
 uint64_t pending_total(struct pending *p);
 

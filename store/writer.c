@@ -151,8 +151,9 @@ static int grow_pending(struct evs_writer *w, size_t n, uid_t uid, struct evs_er
     size_t cap = MAX(need, w->pend_cap + w->pend_cap / 2);
     if (!w->pend_cap)
         w->pend_uid = uid;
-    if (!pending_take(&w->st->pending, w->pend_uid, cap - w->pend_cap))
-        return evs_fail(err, EVS_PENDING_FULL, 0);
+    int r = pending_take(&w->st->pending, w->pend_uid, cap - w->pend_cap, err);
+    if (r < 0)
+        return r;
     char *p = realloc(w->pend, cap);
     if (!p) {
         pending_give(&w->st->pending, w->pend_uid, cap - w->pend_cap);

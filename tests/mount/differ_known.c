@@ -27,6 +27,7 @@ static struct row {
     {CALL_OPEN, ANY, EACCES, EMPTY, false, "and needs leave to write to the directory", 0},
     {CALL_OPEN, 0, EACCES, NEW, false,
      "who makes a file has no right to it by that: it is its directory's owner's", 0},
+    {CALL_OPEN, 0, EPERM, NEW, false, "and O_NOATIME is the owner's alone, so not his", 0},
     {CALL_RENAME, EPERM, EACCES, ALWAYS, false,
      "the kernel looks at both directories before it asks whether the file may go", 0},
     {CALL_LINK, EEXIST, ANY, EMPTY2, false, "nor is it in the way of a link", 0},

@@ -168,7 +168,7 @@ static enum evs_reason pending(size_t n)
                  0);
         if (part > 1)
             why = said(w[writers - 1], text + part - 1);
-        else if (pending_take(&st->pending, me.uid, 1))
+        else if (pending_take(&st->pending, me.uid, 1, NULL) == 0)
             pending_give(&st->pending, me.uid, 1);
         else
             why = -evs_fail(&err, EVS_PENDING_FULL, 0) == ENOBUFS ? err.why : EVS_OK_;

@@ -13,13 +13,13 @@ static struct pending p;
 static void one_user_may_have_all(void)
 {
     pending_init(&p);
-    CHECK(!pending_take(&p, 1, ALL + 1));
+    CHECK(pending_take(&p, 1, ALL + 1, NULL) < 0);
     CHECK_EQ(p.n, 0);
-    CHECK(pending_take(&p, 1, ALL));
-    CHECK(!pending_take(&p, 1, 1));
+    CHECK(pending_take(&p, 1, ALL, NULL) == 0);
+    CHECK(pending_take(&p, 1, 1, NULL) < 0);
     CHECK_EQ(pending_total(&p), ALL);
     pending_give(&p, 1, 1);
-    CHECK(pending_take(&p, 1, 1));
+    CHECK(pending_take(&p, 1, 1, NULL) == 0);
     pending_give(&p, 1, ALL);
     CHECK_EQ(pending_total(&p), 0);
     CHECK_EQ(p.n, 0);
@@ -29,18 +29,18 @@ static void one_user_may_have_all(void)
 static void a_newcomer_has_its_part(void)
 {
     pending_init(&p);
-    CHECK(pending_take(&p, 1, ALL));
-    CHECK(!pending_take(&p, 2, ALL / 2 + 1));
-    CHECK(pending_take(&p, 2, ALL / 2));
-    CHECK(!pending_take(&p, 2, 1));
-    CHECK(!pending_take(&p, 1, 1)); /* keeps what it had, gets no more */
-    CHECK(pending_take(&p, 3, ALL / 3));
-    CHECK(!pending_take(&p, 3, 1));
+    CHECK(pending_take(&p, 1, ALL, NULL) == 0);
+    CHECK(pending_take(&p, 2, ALL / 2 + 1, NULL) < 0);
+    CHECK(pending_take(&p, 2, ALL / 2, NULL) == 0);
+    CHECK(pending_take(&p, 2, 1, NULL) < 0);
+    CHECK(pending_take(&p, 1, 1, NULL) < 0); /* keeps what it had, gets no more */
+    CHECK(pending_take(&p, 3, ALL / 3, NULL) == 0);
+    CHECK(pending_take(&p, 3, 1, NULL) < 0);
     pending_give(&p, 1, ALL / 2);
-    CHECK(!pending_take(&p, 1, 1)); /* still more than a third */
+    CHECK(pending_take(&p, 1, 1, NULL) < 0); /* still more than a third */
     pending_give(&p, 1, ALL / 2);
     CHECK_EQ(p.n, 2);
-    CHECK(pending_take(&p, 3, ALL / 2 - ALL / 3)); /* one less: parts are halves again */
+    CHECK(pending_take(&p, 3, ALL / 2 - ALL / 3, NULL) == 0); /* one less: parts are halves again */
     pending_give(&p, 3, ALL / 2);
     pending_give(&p, 2, ALL / 2);
     CHECK_EQ(pending_total(&p), 0);
@@ -51,10 +51,10 @@ static void a_newcomer_has_its_part(void)
 static void nothing_makes_nobody_known(void)
 {
     pending_init(&p);
-    CHECK(pending_take(&p, 1, 0));
+    CHECK(pending_take(&p, 1, 0, NULL) == 0);
     CHECK_EQ(p.n, 0);
-    CHECK(pending_take(&p, 2, 5));
-    CHECK(pending_take(&p, 2, 0));
+    CHECK(pending_take(&p, 2, 5, NULL) == 0);
+    CHECK(pending_take(&p, 2, 0, NULL) == 0);
     CHECK_EQ(p.n, 1);
     pending_give(&p, 1, 0);
     pending_give(&p, 2, 5);
@@ -75,7 +75,7 @@ static void many_users_are_told_apart(void)
             for (size_t u = 0; u < ARRAY_LEN(held); u++)
                 users += held[u] > 0 && u != uid;
             bool fits = held[uid] + n <= ALL / (users + 1);
-            CHECK_EQ(pending_take(&p, uid, n), fits);
+            CHECK_EQ(pending_take(&p, uid, n, NULL) == 0, fits);
             held[uid] += fits ? n : 0;
             total += fits ? n : 0;
         } else if (held[uid]) {
@@ -99,7 +99,7 @@ static void *take_and_give(void *arg)
     int taken = 0;
 
     for (int i = 0; i < 20000; i++) {
-        taken += pending_take(&p, uid, 1000);
+        taken += pending_take(&p, uid, 1000, NULL) == 0;
         if (taken > 10) {
             pending_give(&p, uid, 10 * 1000);
             taken -= 10;
