@@ -182,6 +182,16 @@ int io_unlink(int dirfd, const char *path)
     return r < 0 ? r : RETRY(unlinkat(dirfd, path, 0));
 }
 
+int io_remove(int dirfd, const char *path)
+{
+    char aside[128];
+    int r = io_unlink(dirfd, path);
+
+    if (r != -EISDIR || (size_t)snprintf(aside, sizeof aside, "%s.aside", path) >= sizeof aside)
+        return r;
+    return io_rename(dirfd, path, aside);
+}
+
 int io_mkdir(int dirfd, const char *path, mode_t mode)
 {
     int r = fault_now();

@@ -22,6 +22,9 @@ int io_sync(int fd);     /* fsync; of a directory: its entries */
 int io_rename(int dirfd, const char *from, const char *to);
 int io_unlink(int dirfd, const char *path);
 int io_exchange(int dirfd, const char *a, const char *b); /* two names change places, at once */
+/* The same for a file of ours that is derived: a directory that somebody has put there is moved aside, to
+ * path.aside. */
+int io_remove(int dirfd, const char *path);
 int io_mkdir(int dirfd, const char *path, mode_t mode);
 int io_rmdir(int dirfd, const char *path);
 int io_link(int from_dirfd, const char *from, int dirfd, const char *to); /* a hard link */

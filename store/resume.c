@@ -119,7 +119,7 @@ static int take_name(void *arg, const char *name)
     if (strcmp(name + i, ".cut") == 0)
         l->cut = MAX(l->cut, first);
     bool tmp = strcmp(name + i, ".tmp") == 0 || strcmp(name + i, ".zst.tmp") == 0;
-    return tmp && !l->read_only ? io_unlink(l->dirfd, name) : 0;
+    return tmp && !l->read_only ? io_remove(l->dirfd, name) : 0;
 }
 
 static int order_seqs(const void *a, const void *b)
@@ -161,7 +161,7 @@ static int remove_orphan(struct names *l, evs_seq first, struct evs_error *err)
     if (r == 1 || (r == 2 && later))
         return evs_fail_at(err, EVS_DAMAGED, 0, "log/%020" PRIu64 ".jsonl is missing", first);
     segment_name(first, ".idx", name);
-    r = l->read_only ? 0 : io_unlink(l->dirfd, name);
+    r = l->read_only ? 0 : io_remove(l->dirfd, name);
     return r < 0 ? evs_fail_errno(err, r, name) : 0;
 }
 

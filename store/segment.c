@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* segment: one file of lines, FIRST.jsonl, and its idx, FIRST.idx (docs/format.md, "Segments", "The
- * idx").
+/* segment: one file of lines, FIRST.jsonl, and its idx, FIRST.idx (docs/format.md, "Segments").
  *
  * (1) Bytes below visible never change, in either file.
  * (2) The idx holds a header and then one rec a line. Neither is needed to have the lines.
- * (3) The header's mark is a whole number of lines that an fdatasync of the lines has covered. It
- *     can only be too low: it is written after that fdatasync, and is itself synced only by sealing
- *     and a clean end.
+ * (3) The header's mark is a whole number of lines that an fdatasync of the lines has covered. It can only be
+ *     too low: it is written after that fdatasync, and is itself synced only by sealing and a clean end.
  * (4) sealed: the mark is the whole file, and lines, recs and header are on disk. A sealed segment
  *     is never written again (but for recs that prove wrong), so its files are closed and only the
  *     mappings stay.
@@ -319,7 +317,14 @@ static int open_idx(struct segment *s, struct evs_error *err)
 
     if (fd < 0)
         return fd == -ENOENT ? 0 : segment_fail(s, ".idx", fd, err);
-    int r = read_header(s, fd, err);
+    struct stat st;
+    int r = io_stat(fd, &st);
+    if (r == 0 && !S_ISREG(st.st_mode)) { /* not ours: there is none */
+        char name[SEGMENT_NAME_BYTES];
+        segment_name(s->first, ".idx", name);
+        return s->read_only ? 0 : io_remove(s->dirfd, name);
+    }
+    r = r < 0 ? r : read_header(s, fd, err);
     if (r < 0 || (!s->sealed && !s->read_only))
         return r;
     return map_idx(s, fd, s->idx_recs, err);
@@ -488,6 +493,7 @@ int segment_append(struct segment *s, const char *lines, size_t n_bytes, struct 
 {
     struct segment_mark t = s->tail;
     size_t n_recs = n_lines * sizeof *recs;
+    const char *file = ".jsonl";
     int r = 0;
 
     assert(t.bytes + n_bytes <= s->room.bytes && t.n + n_lines <= s->room.n);
@@ -498,14 +504,16 @@ int segment_append(struct segment *s, const char *lines, size_t n_bytes, struct 
         memcpy(s->own_recs + t.n * sizeof *recs, recs, n_recs);
     } else {
         r = io_write_all(s->fd, lines, n_bytes, t.bytes);
-        if (r == 0)
+        if (r == 0) {
+            file = ".idx";
             r = io_write_all(s->idx_fd, recs, n_recs, segment_idx_bytes(t.n));
+        }
     }
     if (r < 0) {
         /* Cut what was written, or the next open would take it for lines. */
         bool cut = cut_files(s, t) == 0;
         *ret_broken = !cut || !(r == -ENOSPC || r == -EDQUOT);
-        return segment_fail(s, ".jsonl", r, err);
+        return segment_fail(s, file, r, err);
     }
     s->tail = (struct segment_mark){t.bytes + n_bytes, t.n + n_lines};
     return 0;

@@ -359,7 +359,7 @@ int evs_rebuild(const char *dir, evs_report_fn *report, void *arg, struct evs_er
     AUTO_CLOSE int lock = io_open(dirfd, "lock", O_RDONLY, 0);
     if (lock >= 0 && io_lock(lock, false) < 0)
         return evs_fail_at(err, EVS_IN_USE, EVS_NOWHERE, "%s", dir);
-    r = io_unlink(dirfd, CHECKPOINT_FILE);
+    r = io_remove(dirfd, CHECKPOINT_FILE);
     if (r < 0 && r != -ENOENT)
         return evs_fail_errno(err, r, CHECKPOINT_FILE);
     if (lock >= 0) {

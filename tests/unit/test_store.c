@@ -119,6 +119,49 @@ static void test_what_was_acknowledged_survives_a_kill(void)
     model_remove(dir);
 }
 
+static void make_directory(const char *dir, const char *name)
+{
+    char path[300];
+
+    (void)snprintf(path, sizeof path, "%s/%s", dir, name);
+    (void)remove(path);
+    CHECK_EQ(mkdir(path, 0700), 0);
+    (void)snprintf(path, sizeof path, "%s/%s/somebody's", dir, name);
+    CHECK_EQ(close(open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600)), 0);
+}
+
+/* A directory in the place of a derived file costs the time to make that again, and is kept. */
+static void test_a_directory_is_moved_aside(void)
+{
+    static const char *const names[] = {"index.ckpt", "index.tmp", "log/00000000000000000001.idx",
+                                        "log/00000000000000000001.tmp"};
+
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        char *dir = model_dir(), path[300];
+        struct evs_store *st;
+        struct evs_error err;
+        uint64_t random = seed + 3;
+        CHECK_EQ(evs_open(dir, NULL, &st, &err), 0);
+        fill(st, 50, &random);
+        CHECK_EQ(evs_close(st, &err), 0);
+        make_directory(dir, names[i]);
+        CHECK_EQ(evs_open(dir, &(struct evs_options){.read_only = true}, &st, &err), 0);
+        model_check_all(st, &random);
+        CHECK_EQ(evs_close(st, &err), 0);
+        for (int k = 1; k < 3; k++) {
+            CHECK_EQ(evs_open(dir, NULL, &st, &err), 0);
+            CHECK_EQ(evs_end(st), 50 * k);
+            model_check_all(st, &random);
+            fill(st, 50, &random);
+            CHECK_EQ(evs_close(st, &err), 0);
+        }
+        CHECK_EQ(evs_verify(dir, NULL, NULL, &err), 0);
+        (void)snprintf(path, sizeof path, "%s/%s.aside/somebody's", dir, names[i]);
+        CHECK_EQ(access(path, F_OK), 0);
+        model_remove(dir);
+    }
+}
+
 static int check_mode(const char *path, const struct stat *s, int flag, struct FTW *f)
 {
     (void)f;
@@ -508,6 +551,7 @@ int main(void)
     RUN(test_views_in_memory);
     RUN(test_views_survive_reopening);
     RUN(test_what_was_acknowledged_survives_a_kill);
+    RUN(test_a_directory_is_moved_aside);
     RUN(test_what_is_stored_is_closed_to_others);
     RUN(test_a_store_is_used_by_one);
     RUN(test_damage_is_found_and_named);
