@@ -25,7 +25,7 @@ static void find(struct findings *f, const struct segment *s, const char *what)
         f->report(f->arg, text);
 }
 
-/* segment (6): both files end where the lines do, unless a failed cut has made the log read-only. */
+/* segment (7): both files end where the lines do, unless a failed cut has made the log read-only. */
 static UNANALYSED void check_files(const struct segment *s, struct findings *f)
 {
     struct stat st;
@@ -33,10 +33,10 @@ static UNANALYSED void check_files(const struct segment *s, struct findings *f)
     if (s->fd < 0 || s->read_only)
         return;
     if (io_stat(s->fd, &st) == 0 && (uint64_t)st.st_size != s->tail.bytes)
-        find(f, s, "(6) the file is longer or shorter than its lines");
+        find(f, s, "(7) the file is longer or shorter than its lines");
     if (io_stat(s->idx_fd, &st) == 0 &&
         (uint64_t)st.st_size != SEGMENT_HEADER_BYTES + s->tail.n * sizeof(struct log_rec))
-        find(f, s, "(6) the idx has more or fewer records than there are lines");
+        find(f, s, "(7) the idx has more or fewer records than there are lines");
 }
 
 /* segment (2): the newest record says where the lines end. */
