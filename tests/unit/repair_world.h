@@ -152,7 +152,9 @@ static void make_store(void)
         free(dir);
         dir = model_dir();
     }
-    CHECK_EQ(evs_open(dir, &(struct evs_options){.segment_bytes = 64 << 10}, &st, &err), 0);
+    CHECK_EQ(
+        evs_open(dir, &(struct evs_options){.segment_bytes = 64 << 10, .compress = -1}, &st, &err),
+        0);
     fill(st, &random);
     CHECK_EQ(evs_sync(st, evs_end(st), &err), 0);
     keeper_stop(st);

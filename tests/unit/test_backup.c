@@ -16,7 +16,7 @@
 
 static uint64_t seed;
 
-static const struct evs_options small = {.segment_bytes = SMALL};
+static const struct evs_options small = {.segment_bytes = SMALL, .compress = -1};
 
 struct place {
     char *dir, data[300], dest[310], saved[300];
@@ -352,6 +352,7 @@ static void test_segments_may_differ(void)
             struct evs_stats s;
             CHECK_EQ(evs_open(p.data,
                               &(struct evs_options){.segment_bytes = SMALL,
+                                                    .compress = -1,
                                                     .sync_interval_ms = UINT32_MAX},
                               &st, &err),
                      0);
@@ -387,7 +388,9 @@ static void test_a_shared_file_is_never_written(void)
     CHECK_EQ(backup(&p, &b), 0);
     CHECK(b.linked > 0);
     shell("cat %s/log/*.jsonl >%s/before; rm %s/log/*.idx", p.data, p.dir, p.dest);
-    CHECK_EQ(evs_open(p.dest, &(struct evs_options){.segment_bytes = 4 << 20}, &st, &err), 0);
+    CHECK_EQ(evs_open(p.dest, &(struct evs_options){.segment_bytes = 4 << 20, .compress = -1}, &st,
+                      &err),
+             0);
     fill(st, 100, "more");
     CHECK_EQ(evs_close(st, &err), 0);
     CHECK_EQ(evs_verify(p.dest, show, NULL, &err), 0);

@@ -59,7 +59,9 @@ static struct evs_store *open_store(void)
 {
     struct evs_store *st = NULL;
 
-    CHECK_EQ(evs_open(dir, &(struct evs_options){.segment_bytes = 64 << 10}, &st, &err), 0);
+    CHECK_EQ(
+        evs_open(dir, &(struct evs_options){.segment_bytes = 64 << 10, .compress = -1}, &st, &err),
+        0);
     return st;
 }
 
@@ -499,10 +501,10 @@ static void test_a_crash_changes_no_hash(void)
     pid_t child = fork();
     if (child == 0) {
         struct evs_store *st;
-        if (evs_open(
-                dir,
-                &(struct evs_options){.segment_bytes = 64 << 10, .sync_interval_ms = UINT32_MAX},
-                &st, &err) < 0)
+        if (evs_open(dir,
+                     &(struct evs_options){
+                         .segment_bytes = 64 << 10, .compress = -1, .sync_interval_ms = UINT32_MAX},
+                     &st, &err) < 0)
             _exit(1);
         add(st, EVENTS);
         _exit(0);

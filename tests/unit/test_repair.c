@@ -80,7 +80,8 @@ static void check_repaired(bool exact)
 
     CHECK_EQ(done.left, 0);
     CHECK_EQ(findings(), 0);
-    if (evs_open(dir, &(struct evs_options){.segment_bytes = 64 << 10}, &st, &err) < 0) {
+    if (evs_open(dir, &(struct evs_options){.segment_bytes = 64 << 10, .compress = -1}, &st, &err) <
+        0) {
         CHECK(!"it opens");
         return;
     }

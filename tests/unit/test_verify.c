@@ -50,7 +50,9 @@ static void fill(int n)
     struct evs_store *st;
     char text[400];
 
-    CHECK_EQ(evs_open(dir, &(struct evs_options){.segment_bytes = 64 << 10}, &st, &err), 0);
+    CHECK_EQ(
+        evs_open(dir, &(struct evs_options){.segment_bytes = 64 << 10, .compress = -1}, &st, &err),
+        0);
     while (evs_end(st) < (evs_seq)n) {
         int i = (int)evs_end(st);
         (void)snprintf(text, sizeof text,
@@ -383,7 +385,9 @@ static void test_an_exact_import_is_the_same_store(void)
 
     for (size_t i = 0; i < ARRAY_LEN(pieces); i++) {
         to = model_dir();
-        CHECK_EQ(evs_open(to, &(struct evs_options){.segment_bytes = 64 << 10}, &st, &err), 0);
+        CHECK_EQ(evs_open(to, &(struct evs_options){.segment_bytes = 64 << 10, .compress = -1}, &st,
+                          &err),
+                 0);
         pour(st, bytes, n, MIN(pieces[i], n));
         CHECK_EQ(evs_close(st, &err), 0);
         dir = to;
