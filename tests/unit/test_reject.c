@@ -16,6 +16,13 @@
 static char dir[64];
 static int dirfd_;
 
+/* ThreadSanitizer finds nothing in what one thread does, and takes minutes for it. */
+#ifdef __SANITIZE_THREAD__
+enum { UNDER_TSAN = 1 };
+#else
+enum { UNDER_TSAN = 0 };
+#endif
+
 static void fresh(void)
 {
     (void)snprintf(dir, sizeof dir, "/tmp/test_reject.XXXXXX");
@@ -403,10 +410,12 @@ int main(void)
     RUN(value_is_cut);
     RUN(survives);
     RUN(garbled);
-    RUN(bounded);
-    RUN(fair);
     RUN(failures_are_swallowed);
-    RUN(flipped_lines_are_dropped);
+    if (!UNDER_TSAN) {
+        RUN(bounded);
+        RUN(fair);
+        RUN(flipped_lines_are_dropped);
+    }
     RUN(threads_share);
     CHECK_DONE();
 }
