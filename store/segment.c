@@ -15,8 +15,7 @@
  *     the address stays.
  * (7) Both files are cut back when an append fails: a file is longer than tail only within an
  *     append, or after a failed cut, and then the log is read-only.
- *
- * visible holds bytes and lines in one word, so that a reader never sees one without the other. */
+ * visible holds bytes and lines in one word: a reader never sees one without the other. */
 #include "segment.h"
 
 #include "crc.h"
@@ -322,9 +321,10 @@ static int open_idx(struct segment *s, struct evs_error *err)
     if (r == 0 && !S_ISREG(st.st_mode)) { /* not ours: there is none */
         char name[SEGMENT_NAME_BYTES];
         segment_name(s->first, ".idx", name);
-        return s->read_only ? 0 : io_remove(s->dirfd, name);
+        r = s->read_only ? 0 : io_remove(s->dirfd, name);
+        return r < 0 ? segment_fail(s, ".idx", r, err) : 0;
     }
-    r = r < 0 ? r : read_header(s, fd, err);
+    r = r < 0 ? segment_fail(s, ".idx", r, err) : read_header(s, fd, err);
     if (r < 0 || (!s->sealed && !s->read_only))
         return r;
     return map_idx(s, fd, s->idx_recs, err);
