@@ -200,20 +200,6 @@ static struct decoder *decoder_new(void)
     return d;
 }
 
-struct copy {
-    char *to;
-    const char *from;
-    size_t n;
-};
-
-static int copy_job(void *arg)
-{
-    struct copy *c = arg;
-
-    memcpy(c->to, c->from, c->n);
-    return 0;
-}
-
 static int fail_frame(const struct frames *f, uint64_t i, struct evs_error *err)
 {
     return evs_fail_at(err, EVS_DAMAGED, f->frame[i].at, "log/%s", f->name);
@@ -232,7 +218,7 @@ static int decode(const struct frames *f, uint64_t i, struct decoder *d, char *o
         d->buf = p;
         d->cap = n;
     }
-    int r = io_guarded(copy_job, &(struct copy){d->buf, f->map + f->frame[i].at, n});
+    int r = io_copy(d->buf, f->map + f->frame[i].at, n);
     if (r < 0) {
         (void)evs_fail_at(err, EVS_SYSTEM, f->frame[i].at, "log/%s", f->name);
         return r;

@@ -8,20 +8,6 @@
 #include <errno.h>
 #include <zstd.h>
 
-struct copy {
-    char *to;
-    const char *from;
-    size_t n;
-};
-
-static int copy_job(void *arg)
-{
-    struct copy *c = arg;
-
-    memcpy(c->to, c->from, c->n);
-    return 0;
-}
-
 static void store32(char *p, uint32_t v)
 {
     memcpy(p, &v, sizeof v);
@@ -52,7 +38,7 @@ static int write_frame(struct writer *w, struct evs_error *err)
 {
     uint64_t pos = w->n * FRAME_BYTES;
     size_t n = MIN(w->j->n - pos, FRAME_BYTES), cap = ZSTD_compressBound(FRAME_BYTES);
-    int r = io_guarded(copy_job, &(struct copy){w->plain, w->j->plain + pos, n});
+    int r = io_copy(w->plain, w->j->plain + pos, n);
 
     if (r < 0)
         return evs_fail_errno(err, r, "reading lines to compress");

@@ -427,6 +427,25 @@ int io_guarded(int (*fn)(void *arg), void *arg)
     return r;
 }
 
+struct copy {
+    void *to;
+    const void *from;
+    size_t n;
+};
+
+static int copy(void *arg)
+{
+    struct copy *c = arg;
+
+    memcpy(c->to, c->from, c->n);
+    return 0;
+}
+
+int io_copy(void *to, const void *from, size_t n)
+{
+    return io_guarded(copy, &(struct copy){to, from, n});
+}
+
 void io_guard_fail(void)
 {
     if (guard)

@@ -64,6 +64,8 @@ int io_list(int dirfd, const char *path, int (*fn)(void *arg, const char *name),
  * was truncated under us) makes it return -EIO instead of killing the process. fn must hold no lock
  * and own nothing. Nests. Returns fn's result. */
 int io_guarded(int (*fn)(void *arg), void *arg);
+/* n mapped bytes to memory, inside io_guarded(): 0, or -EIO with a part of them in to. */
+int io_copy(void *to, const void *from, size_t n);
 
 /* Within such an fn: make io_guarded() return -EIO, as if the page could not be read. Returns only where nothing
  * is guarded. */

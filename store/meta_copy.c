@@ -2,7 +2,7 @@
 /* meta_copy: meta.db of a store that is in use, copied by SQLite itself: a read transaction in another
  * connection sees one moment, waits for nobody, and keeps nobody waiting. The file is never opened otherwise:
  * closing any descriptor of it would drop the locks of a connection that this process may have. */
-#include "meta.h"
+#include "meta_state.h"
 
 #include <errno.h>
 #include <sqlite3.h>
@@ -10,30 +10,6 @@
 #include <sys/stat.h>
 
 #define BUSY_TIMEOUT_MS 2000
-
-static int fail(sqlite3 *db, int rc, struct evs_error *err)
-{
-    char text[128];
-
-    (void)snprintf(text, sizeof text, "meta.db: copy: %s",
-                   db ? sqlite3_errmsg(db) : sqlite3_errstr(rc));
-    switch (rc & 0xff) {
-    case SQLITE_FULL:
-        return evs_fail_at(err, EVS_DISK_FULL, EVS_NOWHERE, "%s", text);
-    case SQLITE_NOTADB:
-    case SQLITE_CORRUPT:
-        return evs_fail_at(err, EVS_DAMAGED, EVS_NOWHERE, "%s", text);
-    case SQLITE_NOMEM:
-        return evs_fail_at(err, EVS_NO_MEMORY, EVS_NOWHERE, "%s", text);
-    case SQLITE_BUSY:
-    case SQLITE_LOCKED:
-        return evs_fail_at(err, EVS_IN_USE, EVS_NOWHERE, "%s", text);
-    default: {
-        int system = db ? sqlite3_system_errno(db) : 0;
-        return evs_fail_errno(err, system > 0 ? -system : -EIO, text);
-    }
-    }
-}
 
 static int vacuum_into(sqlite3 *db, const char *path)
 {
@@ -67,7 +43,7 @@ int meta_copy(const char *dir, const char *path, struct evs_error *err)
         (void)sqlite3_busy_timeout(db, BUSY_TIMEOUT_MS);
         rc = vacuum_into(db, path);
     }
-    int r = rc == SQLITE_OK ? 0 : fail(db, rc, err);
+    int r = rc == SQLITE_OK ? 0 : meta_fail_db(db, rc, "copy", err);
     (void)sqlite3_close(db); /* reading only */
     return r;
 }

@@ -22,8 +22,13 @@ static const char *const statement_text[STATEMENTS] = {
 
 int meta_fail(struct meta *m, int rc, const char *what, struct evs_error *err)
 {
-    int system = m->db ? sqlite3_system_errno(m->db) : 0;
-    const char *why = m->db ? sqlite3_errmsg(m->db) : sqlite3_errstr(rc);
+    return meta_fail_db(m->db, rc, what, err);
+}
+
+int meta_fail_db(sqlite3 *db, int rc, const char *what, struct evs_error *err)
+{
+    int system = db ? sqlite3_system_errno(db) : 0;
+    const char *why = db ? sqlite3_errmsg(db) : sqlite3_errstr(rc);
     char text[128];
 
     (void)snprintf(text, sizeof text, "meta.db: %s: %s", what, why); /* cut is fine: for people */

@@ -42,6 +42,8 @@ struct owner_row {
 
 /* SQLite returned rc (an extended code), while we did what. */
 int meta_fail(struct meta *m, int rc, const char *what, struct evs_error *err);
+/* The same without a meta; db may be NULL. */
+int meta_fail_db(sqlite3 *db, int rc, const char *what, struct evs_error *err);
 /* The statement, ready to bind, or NULL with err and *ret_r. */
 sqlite3_stmt *meta_begin(struct meta *m, enum meta_statement which, int *ret_r,
                          struct evs_error *err);

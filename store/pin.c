@@ -92,20 +92,6 @@ int log_line(const struct log *lg, evs_seq seq, struct log_pin *p, struct slice 
 
 #define READ_BYTES ((uint64_t)1 << 20) /* so much is pinned at a time */
 
-struct copy {
-    char *to;
-    const char *from;
-    size_t n;
-};
-
-static int copy_job(void *arg)
-{
-    struct copy *c = arg;
-
-    memcpy(c->to, c->from, c->n);
-    return 0;
-}
-
 ssize_t log_read(const struct log *lg, uint64_t pos, void *buf, size_t n, struct evs_error *err)
 {
     struct log_pin pin = {0};
@@ -119,7 +105,7 @@ ssize_t log_read(const struct log *lg, uint64_t pos, void *buf, size_t n, struct
         r = log_pin(&span, from, from + k, &pin, err);
         if (r < 0)
             break;
-        r = io_guarded(copy_job, &(struct copy){(char *)buf + got, span.lines + from, k});
+        r = io_copy((char *)buf + got, span.lines + from, k);
         if (r < 0) {
             char name[64];
             log_segment_name(lg, span.first, name, sizeof name);

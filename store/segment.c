@@ -144,20 +144,6 @@ static int map_idx(struct segment *s, int fd, uint64_t room, struct evs_error *e
     return 0;
 }
 
-struct copy {
-    const struct log_rec *from;
-    char *to;
-    uint64_t n;
-};
-
-static int copy_recs(void *arg)
-{
-    struct copy *c = arg;
-
-    memcpy(c->to, c->from, c->n * sizeof(struct log_rec));
-    return 0;
-}
-
 int segment_own_recs(struct segment *s, uint64_t n, struct evs_error *err)
 {
     char *own;
@@ -168,7 +154,7 @@ int segment_own_recs(struct segment *s, uint64_t n, struct evs_error *err)
         return segment_fail(s, ".idx", r, err);
     /* What the disk doesn't give stays 0, and is found to be wrong like everything else. */
     if (s->recs)
-        (void)io_guarded(copy_recs, &(struct copy){s->recs, own, MIN(n, s->idx_recs)});
+        (void)io_copy(own, s->recs, MIN(n, s->idx_recs) * sizeof(struct log_rec));
     unmap_recs(s);
     s->own_recs = own;
     s->recs = (const struct log_rec *)(const void *)own;
