@@ -5,7 +5,7 @@
  * checksum, which covers the LF, says so. (3) A file is good if it holds its
  * lines and nothing else: from the first of its name up to the next file's.
  * Behind the last line of the last file may stand what a crash has left, if
- * nothing vouches for it. (4) What a file should have had and no file has is
+ * its idx says that it was not durable. (4) What a file should have had and no file has is
  * lost. Behind the last line that was found, an event is only lost if something
  * stands in its place: else it is missing without a trace, but for what known
  * says. */
@@ -226,9 +226,8 @@ const struct survey_line *survey_line(const struct survey *s, evs_seq seq)
 
 /* ---- the whole ---- */
 
-/* How many lines the header of its idx calls durable (docs/format.md, "The
- * idx"); 0: nothing is known. */
-static uint64_t idx_mark(const struct survey *s, evs_seq first)
+/* How many lines the header of its idx calls durable (docs/format.md, "The idx"). False: nothing is known. */
+static bool idx_mark(const struct survey *s, evs_seq first, uint64_t *ret)
 {
     struct {
         char magic[8];
@@ -244,7 +243,22 @@ static uint64_t idx_mark(const struct survey *s, evs_seq first)
     bool good = fd >= 0 && io_read_all(fd, &h, sizeof h, 0) == (ssize_t)sizeof h &&
                 memcmp(h.magic, "evfsidx\n", sizeof h.magic) == 0 && h.version == 1 &&
                 h.crc == crc32c(0, &h, offsetof(__typeof__(h), crc)) && h.first == first;
-    return good ? MIN(h.n, LIMIT_EVENTS) : 0;
+    *ret = good ? MIN(h.n, LIMIT_EVENTS) : 0;
+    return good;
+}
+
+/* Does a line stand behind what run has seen that belongs there? */
+static bool goes_on(struct slice bytes, const struct run *run)
+{
+    const char *p = bytes.p + run->pos, *lf;
+    struct line l;
+
+    while ((lf = memchr(p, '\n', (size_t)(bytes.p + bytes.n - p)))) {
+        if (line_parse(p, (size_t)(lf + 1 - p), &l, NULL, NULL) == 0 && l.seq > run->end)
+            return true;
+        p = lf + 1;
+    }
+    return false;
 }
 
 static int look_at(struct survey *s, size_t i, evs_seq end, struct evs_error *err)
@@ -258,7 +272,7 @@ static int look_at(struct survey *s, size_t i, evs_seq end, struct evs_error *er
 
     if (r < 0)
         return r;
-    f->mark = idx_mark(s, f->first);
+    f->marked = idx_mark(s, f->first, &f->mark);
     run_through(bytes, f->first, all ? UINT64_MAX : end + 1, &run);
     while (all && j + 1 < s->n_files && s->files[j].first < run.end &&
            s->files[j + 1].first == run.end && run.pos == bytes.n)
@@ -272,6 +286,8 @@ static int look_at(struct survey *s, size_t i, evs_seq end, struct evs_error *er
               (last && run.end > vouched) || (!all && last && run.end > end);
     if (last && f->good && run.tx && run.end - 1 <= vouched)
         f->good = false; /* the transaction was whole once */
+    if (all && last && f->good && !f->marked && goes_on(bytes, &run))
+        f->good = false; /* and no idx to say that it was never durable */
     if (s->unpack && survey_packed(f->name))
         f->good = false; /* its table may be what is wrong */
     return f->good ? 0 : pick_lines(s, (uint32_t)i, err);
@@ -320,7 +336,7 @@ static int make_pieces(struct survey *s, evs_seq end)
     evs_seq at = 1;
     int r = 0;
 
-    s->pieces = calloc(2 * s->n_files + 2, sizeof *s->pieces);
+    s->pieces = calloc(2 * s->n_files + 3, sizeof *s->pieces);
     if (!s->pieces)
         return -ENOMEM;
     for (size_t i = 0; r == 0 && i < s->n_files; i++) {
@@ -335,6 +351,11 @@ static int make_pieces(struct survey *s, evs_seq end)
             break;
         at = f->good ? f->end : j < s->n_files ? s->files[j].first : last_end(s, (uint32_t)i, end);
         r = add_piece(s, f->first, at, (uint32_t)i, f->good);
+    }
+    evs_seq last = s->n_lines ? s->lines[s->n_lines - 1].seq : 0;
+    if (r == 0 && end == UINT64_MAX && last >= at) { /* in a file of another name */
+        r = add_piece(s, at, last + 1, SURVEY_NONE, false);
+        at = last + 1;
     }
     s->end = at - 1;
     return r;

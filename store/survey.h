@@ -15,7 +15,8 @@ struct survey_file {
     bool good;     /* it is lines [first, end), in order, and may stay as it is */
     bool put_in;   /* the file before has its lines as well, and goes on with those of the next */
     evs_seq end;   /* if good */
-    uint64_t mark; /* so many lines its idx calls durable; 0: unknown */
+    uint64_t mark; /* so many lines its idx calls durable */
+    bool marked;   /* it says so; else nothing is known */
 };
 
 /* A whole line in a file that is not good. */

@@ -227,7 +227,7 @@ static void swap_lines(const char *name, const char *p, size_t len)
 static void hit(uint64_t *random)
 {
     char lines[FILES][64], all[FILES][64];
-    size_t n = list("log", ".jsonl", lines), n_all = list("log", "", all), len = 0, at;
+    size_t n = list("log", ".jsonl", lines), n_all = list("log", "", all), len = 0, at, sectors;
     const char *name = lines[check_random(random) % n];
     char *p = read_file(name, &len), *q, other[64];
     size_t other_len;
@@ -244,7 +244,8 @@ static void hit(uint64_t *random)
         break;
     case 2: /* a sector or more of zeros */
         at = check_random(random) % (len - 600) & ~(size_t)511;
-        memset(p + at, 0, MIN(len - at, (size_t)512 << check_random(random) % 3));
+        sectors = (size_t)1 << check_random(random) % 3;
+        memset(p + at, 0, MIN(len - at, 512 * sectors));
         write_file(name, p, len);
         break;
     case 3: /* cut */

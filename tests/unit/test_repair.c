@@ -33,9 +33,12 @@ static bool told(evs_seq seq)
             gone && gone < strchr(p, '\n'))
             return true;
     }
-    for (const char *p = said; (p = strstr(p, "events ")); p++)
-        if (sscanf(p, "events %llu to %llu are gone", &a, &b) == 2 && seq >= a && seq <= b)
+    for (const char *p = said; (p = strstr(p, "events ")); p++) {
+        int n = 0; /* stays 0 unless all of it is there */
+        (void)sscanf(p, "events %llu to %llu are gone%n", &a, &b, &n);
+        if (n && seq >= a && seq <= b)
             return true;
+    }
     return false;
 }
 
@@ -109,10 +112,9 @@ static void check_repaired(bool exact)
     }
     for (evs_seq seq = end + 1; seq <= EVENTS; seq++)
         CHECK(!whole[seq] || is_kept(seq, end));
-    if (strstr(said, "nothing is left of them"))
-        lost += EVENTS - end;
-    CHECK(was_killed || done.lost == lost ||
-          (done.lost < lost && !strstr(said, "nothing is left")));
+    /* Behind the end, the checkpoint knows how many there were; without it, perhaps nothing does. */
+    lost += EVENTS - end;
+    CHECK(was_killed || (exact ? done.lost == lost : done.lost <= lost));
     /* It goes on: with the right versions, or verify would say so. */
     CHECK(put(st, "[{\"entity\":\"big\",\"type\":\"u\"},{\"entity\":\"a\",\"type\":\"t1\"},"
                   "{\"entity\":\"c/d 3\",\"type\":\"t1\"}]\n") > 0);
