@@ -3,16 +3,18 @@
 # lib: what the benchmark scripts share. Sourced, not run. Environment:
 #   BUILD   the build directory (../build)
 #   SCRATCH where files go: a directory on the file system to measure (a new one in TMPDIR)
-#   RUNS    how often each thing is measured after its warm-up (5)
+#   RUNS    how often each thing is measured after its warm-up (10)
 #   SCALE   divides the numbers of events, to try a script out quickly (1)
+#   JSONL   where the rows go as JSON Lines, too ($BUILD/bench/NAME.jsonl)
 # A table is made of rows: measured values of one thing, of which median, minimum and maximum are
-# shown, and the ratio of the median to that of the table's base, measured in the same run.
+# shown, the ratio of the median to that of the table's base, measured in the same run, and whether
+# the goal is met (at SCALE 1; a goal that says what a tenth of the events must reach says nothing).
 set -euo pipefail
 export LC_ALL=C
 
 bench_dir=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 BUILD=${BUILD:-$bench_dir/../build}
-RUNS=${RUNS:-5}
+RUNS=${RUNS:-10}
 SCALE=${SCALE:-1}
 EVFS=${EVFS:-$BUILD/evfs}
 [ -x "$EVFS" ] || EVFS=$BUILD/fs/evfs
@@ -22,6 +24,8 @@ if [ -z "${SCRATCH:-}" ]; then
 else
     SCRATCH=$(mktemp -d "$SCRATCH/evfs-bench.XXXXXX")
 fi
+JSONL=${JSONL:-$BUILD/bench/$(basename "$0" .sh).jsonl}
+: >"$JSONL"
 mnt=$SCRATCH/mnt
 daemon=
 redis=
@@ -110,12 +114,65 @@ rate() { convert "printf \"%.0f\\n\", $1 * 1e6 / \$1"; }    # us for $1 things -
 per() { convert "printf \"%.2f\\n\", \$1 / $1"; }           # us for $1 things -> us each
 gbs() { convert "printf \"%.2f\\n\", $1 / \$1 / 1e3"; }     # us for $1 bytes -> GB/s
 
-# row NAME UNIT: of v.
+# row NAME UNIT [GOAL]: of v. A goal is ">=4000000" or "<=5".
 row() {
     [ ${#v[@]} -gt 0 ] || die "no value for: $1"
-    rows+=$(printf '%s\n' "${v[@]}" | sort -g | awk -v name="$1" -v unit="$2" '
+    rows+=$(printf '%s\n' "${v[@]}" | sort -g | awk -v name="$1" -v unit="$2" -v goal="${3:-}" '
         { a[NR] = $1 }
-        END { print name "\t" unit "\t" a[int((NR + 1) / 2)] "\t" a[1] "\t" a[NR] "\t" NR }')$'\n'
+        function at(share) { return a[1 + int((NR - 1) * share + 0.5)] }
+        END {
+            print name "\t" unit "\t" a[int((NR + 1) / 2)] "\t" a[1] "\t" a[NR] "\t" NR "\t" goal \
+                "\t" at(0.25) "\t" at(0.75)
+        }')$'\n'
+}
+
+# What is compared takes turns, so that a machine that slows down slows all of it:
+#   measure NAME UNIT [GOAL] -- COMMAND...   the command prints a figure, or as many as it likes
+#   rounds                                   each once as a warm-up, then RUNS times in turn; their rows
+m_name=()
+m_row=()
+m_command=()
+measure() {
+    local args=()
+    m_name+=("$1")
+    while [ "$1" != -- ]; do
+        args+=("$1")
+        shift
+    done
+    shift
+    m_row+=("$(printf '%q ' "${args[@]}")")
+    m_command+=("$(printf '%q ' "$@")")
+}
+rounds() {
+    local i round
+    for i in "${!m_row[@]}"; do
+        say "${m_name[i]}"
+        eval "${m_command[i]}" >"$SCRATCH/out"
+        : >"$SCRATCH/round.$i"
+    done
+    for round in $(seq "$RUNS"); do
+        for i in "${!m_row[@]}"; do eval "${m_command[i]}" >>"$SCRATCH/round.$i"; done
+    done
+    for i in "${!m_row[@]}"; do
+        mapfile -t v <"$SCRATCH/round.$i"
+        eval "row ${m_row[i]}"
+    done
+    m_name=()
+    m_row=()
+    m_command=()
+}
+# A command for measure, out of one that calls elapsed in the end: things a second, or us each.
+rate_of() { local n=$1; shift; "$@"; awk "BEGIN { printf \"%.0f\\n\", $n * 1e6 / $us }"; }
+us_of() { local n=$1; shift; "$@"; awk "BEGIN { printf \"%.2f\\n\", $us / $n }"; }
+
+# answers ARGUMENT...: of evfs-query, which asks in turns by itself. answer QUESTION NAME [GOAL]: a row of it.
+answers() {
+    need evfs-query
+    one_core "$drivers/evfs-query" --runs "$RUNS" "$@" >"$SCRATCH/answers"
+}
+answer() {
+    mapfile -t v < <(awk -v q="$1" '$1 == q { print $2 }' "$SCRATCH/answers")
+    row "$2" us ${3:+"$3"}
 }
 
 # missing NAME PROGRAM: a row that could not be measured.
@@ -124,16 +181,35 @@ missing() { rows+="$1"$'\t'"$2 is not installed"$'\n'; }
 # table [BASE]: print the rows and forget them. BASE is the name of the row that the others of the
 # same unit are divided by.
 table() {
-    printf '%s' "$rows" | awk -F '\t' -v base="${1:-}" '
-        { line[NR] = $0; if ($1 == base) { b = $3; unit = $2 } }
+    printf '%s' "$rows" | awk -F '\t' -v base="${1:-}" -v json="$JSONL" -v script="$(basename "$0" .sh)" \
+        -v scale="$SCALE" '
+        function quoted(s) { gsub(/["\\]/, "\\\\&", s); return "\"" s "\"" }
+        function verdict(goal, got) {
+            if (goal == "" || scale != 1) return ""
+            return (goal ~ /^>/ ? got >= substr(goal, 3) + 0 : got <= substr(goal, 3) + 0) ? "met" : "missed"
+        }
+        { line[NR] = $0; if ($1 == base) { b = $3; unit = $2 } if ($7 != "") goals = 1 }
         END {
-            print "| what | unit | median | min - max | runs | " (base == "" ? "" : "to \"" base "\"") " |"
-            print "|---|---|---|---|---|---|"
+            print "| what | unit | median | min - max | runs | " (base == "" ? "" : "to \"" base "\"") " |" \
+                (goals ? " goal |" : "")
+            print "|---|---|---|---|---|---|" (goals ? "---|" : "")
             for (i = 1; i <= NR; i++) {
                 n = split(line[i], f, "\t")
-                if (n == 2) { print "| " f[1] " | | missing: " f[2] " | | | |"; continue }
+                j = "{\"bench\":" quoted(script) ",\"what\":" quoted(f[1])
+                if (n == 2) {
+                    print "| " f[1] " | | missing: " f[2] " | | | |" (goals ? " |" : "")
+                    print j ",\"missing\":" quoted(f[2]) "}" >>json
+                    continue
+                }
                 ratio = (base != "" && f[2] == unit && b > 0) ? sprintf("%.2f", f[3] / b) : ""
-                print "| " f[1] " | " f[2] " | " f[3] " | " f[4] " - " f[5] " | " f[6] " | " ratio " |"
+                met = verdict(f[7], f[3])
+                print "| " f[1] " | " f[2] " | " f[3] " | " f[4] " - " f[5] " | " f[6] " | " ratio " |" \
+                    (goals ? " " f[7] (met == "" ? "" : ": " met) " |" : "")
+                print j ",\"unit\":" quoted(f[2]) ",\"median\":" f[3] ",\"min\":" f[4] ",\"q1\":" f[8] \
+                    ",\"q3\":" f[9] ",\"max\":" f[5] ",\"runs\":" f[6] ",\"scale\":" scale \
+                    (ratio == "" ? "" : ",\"base\":" quoted(base) ",\"ratio\":" ratio) \
+                    (f[7] == "" ? "" : ",\"goal\":" quoted(f[7])) \
+                    (met == "" ? "" : ",\"met\":" (met == "met" ? "true" : "false")) "}" >>json
             }
             print ""
         }'
@@ -159,4 +235,13 @@ gen() {
     shift
     need evfs-gen
     "$drivers/evfs-gen" "$@" >"$file"
+}
+
+# fill DATA N ARGUMENT...: a store in DATA with N events of evfs-gen, which ended cleanly.
+fill() {
+    local data=$1
+    shift
+    need evfs-gen
+    need evfs-reopen
+    "$drivers/evfs-gen" "$@" | "$drivers/evfs-reopen" fill "$data"
 }

@@ -6,6 +6,8 @@
 . "$(dirname "$0")/lib.sh"
 need evfs-oneshot
 n=$((1000000 / SCALE))
+echoes=$((2000 / (SCALE > 10 ? 10 : 1)))
+processes=$((echoes / 10))
 say "making $n events of 200 bytes"
 gen "$SCRATCH/in.jsonl" "$n" --per-entity 10
 machine
@@ -53,12 +55,12 @@ loop_redis() {
     done
 }
 say "shell loops"
-each elapsed loop_echo "$event" 2000; per 2000; row "bash echo >> an existing file" us
-each elapsed loop_echo "$SCRATCH/one" 2000; per 2000; row "bash echo >> plain file" us
+each elapsed loop_echo "$event" "$echoes"; per "$echoes"; row "bash echo >> an existing file" us
+each elapsed loop_echo "$SCRATCH/one" "$echoes"; per "$echoes"; row "bash echo >> plain file" us
 if have sqlite3; then
     sqlite3 "$SCRATCH/loop.db" \
         "PRAGMA journal_mode=WAL; CREATE TABLE e(seq INTEGER PRIMARY KEY, data)" >/dev/null
-    each elapsed loop_sqlite 100; per 100; row "sqlite3 INSERT (a process each)" us
+    each elapsed loop_sqlite "$processes"; per "$processes"; row "sqlite3 INSERT (a process each)" us
 else
     missing "sqlite3 INSERT (a process each)" sqlite3
 fi
@@ -70,7 +72,7 @@ if have redis-server && have redis-cli; then
         [ -S "$SCRATCH/redis.sock" ] && break
         sleep 0.1
     done
-    each elapsed loop_redis 200; per 200; row "redis-cli XADD (a process each)" us
+    each elapsed loop_redis "$processes"; per "$processes"; row "redis-cli XADD (a process each)" us
 else
     missing "redis-cli XADD (a process each)" redis
 fi

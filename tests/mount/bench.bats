@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: MIT
+# The scripts of bench/, with so few events that nothing is measured: each runs to its end, leaves neither mount nor
+# file, and its JSON Lines are well formed, with as many rows as its tables.
+load lib.bash
+
+setup() {
+    need jq
+    need_mount
+    make_dirs
+    BUILD=${EVFS_BUILD_DIR:-$(dirname "$EVFS_BIN")}
+    [ -x "$BUILD/bench/evfs-gen" ] || skip 'built with -Dbench=false'
+}
+teardown() { cleanup; }
+
+try() { # try NAME [VARIABLE=VALUE...]
+    local name=$1
+    shift
+    mkdir "$T/scratch"
+    env BUILD="$BUILD" EVFS="$EVFS_BIN" SCRATCH="$T/scratch" RUNS=1 SCALE=1000 JSONL="$T/$name.jsonl" "$@" \
+        "$EVFS_SOURCE_DIR/bench/$name.sh" >"$T/$name.md" 2>"$T/$name.err" 3>&- ||
+        { tail -n 20 "$T/$name.err" >&2; return 1; }
+    jq -es 'length > 0 and all(.[]; (.bench | type == "string") and (.what | length > 0) and
+        (has("missing") or (.median | type == "number") and .min <= .median and .median <= .max and
+        .runs >= 1 and (.unit | length > 0)))' "$T/$name.jsonl" >/dev/null || { cat "$T/$name.jsonl" >&2; return 1; }
+    same "$(lines "$T/$name.jsonl")" "$(($(grep -c '^| ' "$T/$name.md") - $(grep -c '^| what' "$T/$name.md")))" rows
+    same "$(ls -A "$T/scratch")" '' 'files left behind'
+    ! grep -q "$T/scratch" /proc/self/mounts
+}
+
+@test "bench/ingest.sh" { try ingest; }
+@test "bench/mount.sh" { try mount; }
+@test "bench/recovery.sh" { try recovery; }
+@test "bench/seek.sh" { try seek; }
