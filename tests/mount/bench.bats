@@ -31,3 +31,7 @@ try() { # try NAME [VARIABLE=VALUE...]
 @test "bench/mount.sh" { try mount; }
 @test "bench/recovery.sh" { try recovery; }
 @test "bench/seek.sh" { try seek; }
+@test "bench/query.sh" { try query; }
+@test "bench/state.sh" { try state; }
+@test "bench/index.sh" { try index; }
+@test "bench/time-travel.sh" { try time-travel; }
