@@ -76,7 +76,7 @@ static int install_meta(struct backup *b, struct evs_error *err)
     if (r == 0)
         r = (u = io_unlink(b->dest_fd, "meta.db-shm")) == -ENOENT ? 0 : u;
     if (r == 0)
-        r = io_rename(b->dest_fd, BACKUP_WORK "/meta.db", "meta.db");
+        r = io_move(b->work_fd, "meta.db", b->dest_fd, "meta.db");
     if (r == 0)
         r = io_sync(b->dest_fd);
     return r < 0 ? evs_fail_errno(err, r, b->dest) : 0;

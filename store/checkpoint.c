@@ -132,7 +132,7 @@ int checkpoint_write(int dirfd, struct index *ix, const struct checkpoint_mark *
                        .bytes = {ix->a.names.used, ix->a.sets.used, ix->a.chunks.used,
                                  ix->types.used, table_bytes, ids_bytes}};
     fd = io_open(dirfd, CHECKPOINT_TMP, O_WRONLY | O_CREAT | O_TRUNC, 0600);
-    if (fd == -EISDIR && io_remove(dirfd, CHECKPOINT_TMP) == 0)
+    if ((fd == -EISDIR || fd == -ELOOP) && io_remove(dirfd, CHECKPOINT_TMP) == 0)
         fd = io_open(dirfd, CHECKPOINT_TMP, O_WRONLY | O_CREAT | O_TRUNC, 0600);
     if (fd < 0)
         return fd;

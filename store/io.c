@@ -4,8 +4,10 @@
  * (1) A call is counted by the fault hook before it is made; a call that is made to fail does
  *     nothing, except that a write may write half, and a close closes: the descriptor is gone in
  *     any case.
- * (2) Without a fault the hook costs one relaxed load.
- * (3) SIGBUS: one handler for the process, installed when first needed and never taken away.
+ * (2) A name in a directory of the store is no symbolic link: who owns the directory would have root write to, or
+ *     give away, what it points to. A link that leads to the store's directory is followed.
+ * (3) Without a fault the hook costs one relaxed load.
+ * (4) SIGBUS: one handler for the process, installed when first needed and never taken away.
  *     Whether a fault is ours is decided by the thread that has it: its guard points to the
  *     innermost io_guarded(). A fault of anybody else goes to the handler that was there before. */
 #include "io.h"
@@ -82,6 +84,8 @@ int io_open(int dirfd, const char *path, int flags, mode_t mode)
 {
     int r = fault_now();
 
+    if (dirfd != AT_FDCWD)
+        flags |= O_NOFOLLOW; /* (2) */
     /* Not blocking: a FIFO with the name of a file of ours would wait for its other end for ever. It is nothing
      * to a regular file. */
     return r < 0 ? r : RETRY(openat(dirfd, path, flags | O_CLOEXEC | O_NONBLOCK, mode));
@@ -161,11 +165,16 @@ int io_sync(int fd)
     return r < 0 ? r : RETRY(fsync(fd));
 }
 
-int io_rename(int dirfd, const char *from, const char *to)
+int io_move(int from_dirfd, const char *from, int dirfd, const char *to)
 {
     int r = fault_now();
 
-    return r < 0 ? r : RETRY(renameat(dirfd, from, dirfd, to));
+    return r < 0 ? r : RETRY(renameat(from_dirfd, from, dirfd, to));
+}
+
+int io_rename(int dirfd, const char *from, const char *to)
+{
+    return io_move(dirfd, from, dirfd, to);
 }
 
 int io_exchange(int dirfd, const char *a, const char *b)

@@ -11,7 +11,9 @@
 #include <sys/types.h>
 #include <sys/uio.h>
 
-int io_open(int dirfd, const char *path, int flags, mode_t mode); /* a descriptor >= 0 */
+/* A descriptor >= 0. Only what is not in a directory of ours (AT_FDCWD) may be a symbolic link; else -ELOOP, of a
+ * directory -ENOTDIR. */
+int io_open(int dirfd, const char *path, int flags, mode_t mode);
 int io_close(int fd);
 int io_write_all(int fd, const void *p, size_t n,
                  uint64_t at); /* 0: all n bytes; else some may be there */
@@ -20,6 +22,8 @@ int io_truncate(int fd, uint64_t n);
 int io_datasync(int fd); /* fdatasync */
 int io_sync(int fd);     /* fsync; of a directory: its entries */
 int io_rename(int dirfd, const char *from, const char *to);
+int io_move(int from_dirfd, const char *from, int dirfd,
+            const char *to); /* from one directory to another */
 int io_unlink(int dirfd, const char *path);
 int io_exchange(int dirfd, const char *a, const char *b); /* two names change places, at once */
 /* The same for a file of ours that is derived: a directory that somebody has put there is moved aside, to

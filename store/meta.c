@@ -188,8 +188,9 @@ static int open_file(struct meta *m, const char *dir, struct evs_error *err)
     uri_of(path, !m->read_only ? "" : wal ? "?mode=ro&vfs=unix-none" : "?mode=ro&immutable=1", uri);
     int flags = m->read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE;
     if (!m->read_only) /* nobody else's to read, whatever the umask; SQLite gives its -wal the same mode */
-        m->fd = io_open(AT_FDCWD, path, O_RDWR | O_CREAT | O_NONBLOCK, 0600);
-    if (m->fd == -ENOSPC || m->fd == -EDQUOT) /* SQLite would say that it isn't there */
+        m->fd = io_open(AT_FDCWD, path, O_RDWR | O_CREAT | O_NOFOLLOW, 0600);
+    if (m->fd == -ENOSPC || m->fd == -EDQUOT || m->fd == -ELOOP)
+        /* SQLite would say that it isn't there, or follow the link */
         return evs_fail_errno(err, m->fd, "meta.db");
     m->file = !m->read_only; /* what else is wrong with it, SQLite says next */
     int rc = sqlite3_open_v2(uri, &m->db, flags | SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX, NULL);

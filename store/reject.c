@@ -371,7 +371,7 @@ int reject_open(int dirfd, bool read_only, struct reject **ret, struct evs_error
     r->fd = -1;
     if (dirfd >= 0) {
         int flags = read_only ? O_RDONLY : O_RDWR | O_CREAT | O_APPEND;
-        int fd = io_open(dirfd, FILE_NAME, flags | O_NOFOLLOW | O_NONBLOCK, 0600);
+        int fd = io_open(dirfd, FILE_NAME, flags, 0600);
         if (fd >= 0)
             load(r, fd);
         if (read_only && fd >= 0)

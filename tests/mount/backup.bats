@@ -229,6 +229,39 @@ packed() { [ "$(ls "$DATA"/log/*.jsonl | wc -l)" -le 2 ]; } # all that is sealed
     health_ok
 }
 
+@test "made by root for somebody: links that he has put there are neither followed nor given to him" {
+    need_root
+    some 200 >>"$F"
+    stop_store
+    chown -R 65534:65533 "$DATA"
+    backup
+    same "$(find "$B" -printf '%U:%G\n' | sort -u)" 65534:65533
+    echo secret >"$T/secret"
+    ln -s "$T/secret" "$B/x"
+    ln -s "$T/secret" "$B/log/x"
+    ln "$T/secret" "$B/y"
+    ln "$T/secret" "$B/log/y"
+    mkfifo "$B/fifo"
+    timeout 20 "$EVFS_BIN" backup "$DATA" "$B"
+    same "$(stat -c '%u %s' "$T/secret")" '0 7'
+    for f in lock log/00000000000000000001.idx log/00000000000000000001.jsonl backup.tmp; do
+        rm -rf "$T/b2"
+        cp -a "$B" "$T/b2"
+        rm -rf "$T/b2/$f"
+        ln -s "$T/secret" "$T/b2/$f"
+        timeout 20 "$EVFS_BIN" backup "$DATA" "$T/b2" || true
+        same "$(stat -c '%u %s' "$T/secret")" '0 7' "$f"
+    done
+    # Nor does a backup go where its log leads.
+    mkdir "$T/etc"
+    echo secret >"$T/etc/secret"
+    rm -rf "$B/log"
+    ln -s "$T/etc" "$B/log"
+    out=$(backup 2>&1) && false
+    contains "$out" 'Not a directory'
+    same "$(ls "$T/etc") $(stat -c %u "$T/etc" "$T/etc/secret" | paste -sd' ')" 'secret 0 0'
+}
+
 @test "killed at any moment, the next run completes it" {
     seed=${SEED:-$RANDOM}
     echo "# SEED=$seed"
