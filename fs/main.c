@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /* evfs: the program. Finds the subcommand and runs it. (1) Exit codes: 0, 1 for a failure, 2 for a
  * mistake in the command line. (2) Output that could not be written is a failure, also where it is
- * the last line. */
+ * the last line. (3) Descriptors 0 to 2 are never those of a file that we open. */
 #include "fs/cmd.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static const struct command *const commands[] = {
     &command_mount,  &command_append, &command_tail,    &command_import, &command_export,
@@ -41,8 +45,20 @@ static int finish(int code)
     return code ? code : cmd_fail("stdout: %s", strerror(errno));
 }
 
+/* A standard descriptor that is closed would be that of the next file: what is printed would go into the store.
+ * O_PATH: reading and writing fail as if it were closed still. */
+static void fill_standard(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && open("/", O_PATH) < 0)
+            exit(CMD_FAILED); /* and nowhere to say so */
+}
+
 int main(int argc, char **argv)
 {
+    fill_standard();
+    (void)signal(SIGXFSZ, SIG_IGN); /* a write that is too long fails, and the store says so */
+
     const char *slash = argc > 0 ? strrchr(argv[0], '/') : NULL,
                *self = slash ? slash + 1 : argv[0];
 

@@ -315,6 +315,89 @@ P
     sound
 }
 
+@test "files of the store that are symbolic links: nothing is written to what they point to" {
+    seq 300 | jq -c '{entity:"e/\(. % 7)",type:"t",data:.}' >>"$F"
+    stop_store
+    cp -r "$DATA" "$T/good"
+    echo victim >"$T/victim"
+    for f in lock meta.db index.tmp index.ckpt rejected.jsonl rejected.jsonl.tmp log/00000000000000000001.idx \
+        log/00000000000000000001.jsonl log/00000000000000000001.tmp log damaged; do
+        for command in mount rebuild 'verify --repair'; do
+            rm -rf "$DATA"
+            cp -r "$T/good" "$DATA"
+            rm -rf "${DATA:?}/$f"
+            ln -s "$T/victim" "$DATA/$f"
+            if [ "$command" != mount ]; then
+                # shellcheck disable=SC2086 # two words
+                timeout 20 "$EVFS_BIN" $command "$DATA" >/dev/null 2>&1 || true
+            elif start_store 2>/dev/null; then
+                echo '{}' >>"$E/e/t.jsonl"
+                stop_store
+            fi
+            same "$(cat "$T/victim")" victim "$f, $command"
+        done
+    done
+    # The directory itself may be one.
+    rm -rf "$DATA"
+    ln -s "$T/good" "$DATA"
+    start_store
+    echo '{}' >>"$E/e/1/t.jsonl"
+    same "$(lines "$F")" 301
+    stop_store
+    "$EVFS_BIN" verify "$DATA"
+}
+
+@test "standard descriptors that are closed are not those of the store's files" {
+    stop_store
+    standard() { find "/proc/$1/fd" -name '[012]' -exec readlink {} + | grep -c "^$DATA" || true; }
+    "$EVFS_BIN" mount "$DATA" "$MNT" <&- >&- 2>&-
+    echo 1 >>"$E/a/t.jsonl"
+    pid=$(<"$DATA/lock")
+    same "$(standard "$pid")" 0
+    unmount
+    wait_for 10 gone "$pid"
+    "$EVFS_BIN" mount -f -o debug "$DATA" "$MNT" <&- >&- 2>&- 3>&- & # prints each request
+    PID=$!
+    wait_for 20 mounted_or_dead
+    echo 2 >>"$E/a/t.jsonl"
+    same "$(standard "$PID")" 0
+    stop_store
+    same "$("$EVFS_BIN" export "$DATA" entities/a/t.jsonl | paste -sd' ')" '1 2'
+    code=0
+    "$EVFS_BIN" verify "$DATA" >&- 2>/dev/null || code=$?
+    same $code 1 'nobody could read it'
+    "$EVFS_BIN" verify "$DATA"
+}
+
+@test "a limit on the size of files ends nobody: the daemon lives, and says why nothing is taken" {
+    stop_store
+    (
+        ulimit -f 200
+        exec "$EVFS_BIN" mount -f "$DATA" "$MNT"
+    ) >>"$LOG" 2>&1 3>&- &
+    PID=$!
+    wait_for 20 mounted_or_dead
+    python3 - "$F" >"$T/stored" <<'P'
+import errno, os, sys
+
+fd = os.open(sys.argv[1], os.O_WRONLY | os.O_APPEND)
+n = 0
+try:
+    while True:
+        os.write(fd, b'{"entity":"a","type":"t","data":"%s"}\n' % (b"x" * 500))
+        n += 1
+except OSError as e: assert e.errno in (errno.EFBIG, errno.EIO), e
+print(n)
+P
+    same "$(lines "$F")" "$(cat "$T/stored")"
+    contains "$(cat "$MNT/.evfs/health")" 'File too large'
+    stop_store
+    start_store
+    same "$(lines "$F")" "$(cat "$T/stored")"
+    echo 1 >>"$E/a/t.jsonl"
+    sound
+}
+
 @test "names of transactions that are refused again and again: not one is kept" {
     echo 0 >>"$E/e/t.jsonl"
     before=$(stats '[.index_bytes, .names_bytes, .id_bytes, .entities, .types] | @csv')
