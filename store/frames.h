@@ -61,7 +61,7 @@ static inline bool frames_stopped(const struct frames_job *j)
     return j->stop && atomic_load_explicit(j->stop, memory_order_relaxed);
 }
 int frames_write(const struct frames_job *j, int fd, struct evs_error *err);
-/* Does the file give these bytes? 0, DAMAGED, -ECANCELED. */
+/* Does the file give these bytes? NULL: are its frames whole? 0, DAMAGED, -ECANCELED. */
 int frames_compare(struct frames *f, const struct frames_job *j, struct evs_error *err);
 
 #endif

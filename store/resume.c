@@ -14,7 +14,8 @@
  * (5) Where the durable lines of a segment reach past the next one's first seq, the log ends with
  *     them: what follows are leftovers of a copy.
  * (6) A compressed segment is sealed: it was made of one that was, and is whole since it has its name. Where
- *     its plain file is there as well, that is what is left of it, and goes.
+ *     its plain file is there as well, that is what is left of it, and goes: when the directory is synced, as who
+ *     gave that name may have died before it was; and only if the compressed one is whole still.
  * (7) Before lines are removed their idx is: a header never vouches for lines that were written after
  *     it. An idx without lines is removed if it vouches for none; else they were removed behind our
  *     back, which is damage.
@@ -27,6 +28,7 @@
 #include "salvage.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -194,17 +196,40 @@ static int list_names(struct names *l, struct evs_error *err)
 
 static int remove_file(struct resume *rs, evs_seq first, const char *suffix, struct evs_error *err);
 
-/* (6) A compressed file that is damaged where its table is, is none while the plain one is there. */
+static bool has_plain(const struct segment *s)
+{
+    int fd AUTO_CLOSE = segment_file(s, ".jsonl", O_RDONLY);
+
+    return fd >= 0;
+}
+
+static int remove_plain(struct resume *rs, evs_seq first, struct evs_error *err)
+{
+    int r = io_sync(rs->dirfd);
+
+    return r < 0 ? evs_fail_errno(err, r, "log") : remove_file(rs, first, ".jsonl", err);
+}
+
+/* (6) A compressed file that is damaged is none while the plain one is there. */
 static int open_packed(struct resume *rs, evs_seq first, struct segment **ret,
                        struct evs_error *err)
 {
+    const bool read_only = rs->o->read_only;
+    struct segment *s = NULL;
     struct evs_error why, plain;
-    int r = segment_open_packed(rs->dirfd, first, rs->o->read_only, rs->cache, ret, &why);
+    int r = segment_open_packed(rs->dirfd, first, read_only, rs->cache, &s, &why);
+    bool both = r == 0 && has_plain(s);
 
-    if (r == 0)
-        return rs->o->read_only ? 0 : remove_file(rs, first, ".jsonl", err);
-    if (why.why == EVS_DAMAGED &&
-        segment_open(rs->dirfd, first, rs->o->read_only, ret, &plain) == 0)
+    if (both)
+        r = frames_compare(s->frames, NULL, &why);
+    if (both && r == 0 && !read_only)
+        r = remove_plain(rs, first, &why);
+    if (r == 0) {
+        *ret = s;
+        return 0;
+    }
+    segment_close(s);
+    if (why.why == EVS_DAMAGED && segment_open(rs->dirfd, first, read_only, ret, &plain) == 0)
         return 0;
     return evs_fail_as(err, &why);
 }

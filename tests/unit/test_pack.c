@@ -202,7 +202,7 @@ static void failing_calls(void)
     failed_while_packing(ENOSPC, true);
 }
 
-/* Both forms: the compressed one is the segment; unless its table is bad, then the plain one is. */
+/* Both forms: the compressed one is the segment; unless its table (1) or a frame (2) is bad, then the plain one is. */
 static void both_forms(void)
 {
     struct world *w = filled();
@@ -212,7 +212,7 @@ static void both_forms(void)
     CHECK_EQ(pack_all(w, NULL), 0);
     world_close(w);
     struct world_files *zst = world_save(w);
-    for (int bad = 0; bad < 2; bad++) {
+    for (int bad = 0; bad < 3; bad++) {
         world_restore(w, plain);
         for (size_t i = 0; i < zst->n; i++) {
             evs_seq first = strtoull(zst->f[i].name, NULL, 10);
@@ -222,7 +222,7 @@ static void both_forms(void)
             CHECK_EQ(write(fd, zst->f[i].p, zst->f[i].len), zst->f[i].len);
             (void)close(fd);
             if (bad)
-                world_flip(w, first, ".jsonl.zst", (int64_t)zst->f[i].len - 2);
+                world_flip(w, first, ".jsonl.zst", bad == 1 ? (int64_t)zst->f[i].len - 2 : 100);
         }
         w->o.read_only = true;
         world_reopen(w);
@@ -232,7 +232,7 @@ static void both_forms(void)
         world_reopen(w);
         world_check(w, LINES, false);
         CHECK_EQ(count_files(w, ".jsonl"), bad ? log_segments(w->lg) : 1);
-        CHECK_EQ(log_pack_due(w->lg), bad);
+        CHECK_EQ(log_pack_due(w->lg), bad > 0);
         CHECK_EQ(pack_all(w, NULL), 0);
         world_close(w);
         world_reopen(w);
