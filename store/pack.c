@@ -56,6 +56,14 @@ static int write_tmp(struct log *lg, const char *tmp, const struct frames_job *j
     return r;
 }
 
+/* By a descriptor of its own: each is told of an error once, and the log's must not miss it (logsync.c). */
+static int sync_names(const struct log *lg)
+{
+    int fd AUTO_CLOSE = io_open(lg->dirfd, ".", O_RDONLY | O_DIRECTORY, 0);
+
+    return fd < 0 ? fd : io_sync(fd);
+}
+
 /* Step c, and what readers will need. */
 static int put_in_place(struct log *lg, struct segment *s, const char *tmp, struct evs_error *err)
 {
@@ -64,7 +72,7 @@ static int put_in_place(struct log *lg, struct segment *s, const char *tmp, stru
     segment_name(s->first, ".jsonl.zst", name);
     int r = io_rename(lg->dirfd, tmp, name);
     if (r == 0)
-        r = io_sync(lg->dirfd);
+        r = sync_names(lg);
     if (r < 0)
         return evs_fail_errno(err, r, name);
     if ((r = io_map_reserved(s->room.bytes, &s->place)) < 0)
@@ -103,7 +111,7 @@ static int remove_plain(struct log *lg, struct segment *s, struct evs_error *err
     segment_name(s->first, ".jsonl", name);
     int r = io_unlink(lg->dirfd, name);
     if (r == 0 || r == -ENOENT)
-        r = io_sync(lg->dirfd);
+        r = sync_names(lg);
     s->plain_left = false; /* whatever came of it: the next open does it */
     atomic_fetch_sub_explicit(&lg->left, 1, memory_order_relaxed);
     return r < 0 ? evs_fail_errno(err, r, name) : 1;
