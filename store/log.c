@@ -127,6 +127,7 @@ static UNANALYSED int log_new(const struct log_options *o, struct log **ret, str
     r = frame_cache_new(DEFAULT_FRAMES_BYTES, &lg->frames, err);
     if (r < 0) {
         (void)io_unmap(room, SEGMENTS_MAX * sizeof(struct segment *));
+        free(lg->mender);
         free(lg);
         return r;
     }
