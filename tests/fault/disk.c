@@ -21,7 +21,7 @@
 #define EXPORT __attribute__((visibility("default")))
 
 static struct disk_fault fault; /* const while armed */
-static _Atomic bool armed;
+static _Atomic bool armed, beside;
 static _Atomic uint64_t calls, tries;
 static _Atomic unsigned hit_log, hit_other;
 
@@ -47,11 +47,16 @@ void disk_fault_hit(unsigned *ret_log, unsigned *ret_other)
     *ret_other = atomic_load(&hit_other);
 }
 
+void disk_fault_beside(bool yes)
+{
+    atomic_store(&beside, yes);
+}
+
 static bool is_log(int fd)
 {
     char link[32], path[512];
 
-    if (fd < 0)
+    if (fd < 0 || atomic_load(&beside))
         return false;
     (void)snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
     ssize_t n = readlink(link, path, sizeof path - 1);
@@ -120,6 +125,11 @@ static void cut_here(void)
     if (first)
         disk_make_cut();
     leave();
+}
+
+void disk_cut_behind(const char *name)
+{
+    (void)snprintf(disk_->behind, sizeof disk_->behind, "%s", name);
 }
 
 void disk_cut(void)
@@ -268,13 +278,12 @@ static int sync_any(int fd)
         return 0;
     if (is_cut())
         cut_here();
-    int r = 0;
-    if (dir) {
+    int r = ++d->n_syncs == d->w.fail_sync ? -1 : 0;
+    if (dir && r == 0) {
         disk_sync_dir(st.st_ino);
-    } else if (++d->n_syncs == d->w.fail_sync) {
+    } else if (!dir && r < 0) {
         disk_lose(st.st_ino);
-        r = -1;
-    } else if (!d->w.lie) {
+    } else if (!dir && !d->w.lie) {
         disk_snapshot(st.st_ino);
     }
     unlock();
@@ -327,8 +336,11 @@ EXPORT int unlinkat(int dirfd, const char *path, int flags)
         cut_here();
     int r = (int)syscall(SYS_unlinkat, dirfd, path, flags);
     int e = errno;
-    if (watched && r == 0)
+    if (watched && r == 0) {
         disk_add_op(dir, name, 0, "");
+        if (strcmp(name, disk_->behind) == 0)
+            disk_->w.cut_at = atomic_load(&disk_->changes) + 1;
+    }
     if (watched)
         unlock();
     errno = e;

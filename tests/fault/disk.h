@@ -45,6 +45,8 @@ struct disk_fault {
 uint64_t disk_fault_set(const struct disk_fault *f);
 /* The kinds of the calls that were made to fail since the last set, of files in log/ and of all others. */
 void disk_fault_hit(unsigned *ret_log, unsigned *ret_other);
+/* From now on what is hit in log/ counts as other files: nobody's lines are in them. */
+void disk_fault_beside(bool yes);
 
 /* ---- power ---- */
 
@@ -57,18 +59,20 @@ struct disk_watch {
     uint64_t cut_at;    /* the nth call that changes something */
     uint64_t seed;
     unsigned
-        fail_sync; /* the nth sync of a file fails, and what it should have written is lost; 0: none */
+        fail_sync; /* the nth sync fails, and what it should have written of a file is lost; 0: none */
     bool lie;      /* syncs of files do nothing: for the test of the test */
     bool trace;
 };
 void disk_watch(const struct disk_watch *w);
 uint64_t disk_watched(void); /* calls that changed something */
+/* It goes at the first call that changes something after a file of this name was removed. */
+void disk_cut_behind(const char *name);
 /* The power goes now, and this process with it. */
 void disk_cut(void) __attribute__((noreturn));
 
 /* ---- between disk.c (calls), disk_kept.c and disk_cut.c ---- */
 
-#define DISK_FILES 1024
+#define DISK_FILES 2048
 #define DISK_OPS   4096
 #define DISK_NAME  64
 #define DISK_BYTES ((size_t)8 << 20) /* a file is at most this large */
@@ -87,7 +91,7 @@ struct disk {
     _Atomic bool watching, cut;
     _Atomic uint64_t changes;
     struct disk_watch w;
-    char out[256], shadow[256];
+    char out[256], shadow[256], behind[DISK_NAME];
     ino_t root_ino;
     ino_t files[DISK_FILES], dirs[64];
     uint32_t n_files, n_dirs, n_synced, n_ops, n_syncs, n_lost;

@@ -101,7 +101,7 @@ static void build_file(int to, const char *name, ino_t ino)
 static void build_dir(const char *path, ino_t dir)
 {
     struct disk *d = disk_;
-    struct disk_entry list[DISK_FILES / 4];
+    struct disk_entry list[DISK_FILES];
     uint32_t n = 0;
 
     (void)syscall(SYS_mkdirat, AT_FDCWD, path, 0700);
@@ -129,6 +129,8 @@ static void build_dir(const char *path, ino_t dir)
                 list[k++] = list[j];
         n = k;
         if (op->ino) {
+            if (n == DISK_FILES)
+                disk_die("too many files");
             list[n] = (struct disk_entry){.dir = dir, .ino = op->ino};
             memcpy(list[n++].name, op->name, DISK_NAME);
         }

@@ -264,6 +264,7 @@ void disk_watch(const struct disk_watch *w)
     atomic_store(&d->cut, false);
     atomic_store(&d->changes, 0);
     d->w = *w;
+    d->behind[0] = '\0';
     (void)snprintf(d->out, sizeof d->out, "%s", w->out);
     (void)snprintf(d->shadow, sizeof d->shadow, "%s", w->shadow);
     d->n_files = d->n_dirs = d->n_synced = d->n_ops = d->n_syncs = d->n_lost = 0;

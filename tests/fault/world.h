@@ -22,8 +22,9 @@ struct world {
     unsigned allowed;     /* bits of the evs_reasons that a call may fail with; 0: none may */
     bool
         may_stay; /* the disk refuses to cut as well: what was refused may be found at the next open */
-    bool uncut;        /* that is so for ev[n .. n + flight) */
-    uint32_t failures; /* calls that failed */
+    bool uncut;          /* that is so for ev[n .. n + flight) */
+    uint32_t failures;   /* calls that failed */
+    uint64_t compressed; /* segments that were when it was opened, all openings together */
     uint32_t n,
         flight; /* ev[0 .. n) are stored; of the next `flight` a whole-transaction prefix may be */
     uint32_t durable;                     /* of n */
@@ -51,6 +52,9 @@ void world_repeat(struct world *w, uint32_t skip);
 void world_sync(struct world *w);
 void world_checkpoint(struct world *w);
 void world_chmod(struct world *w, uint32_t entity, uint32_t mode);
+/* So many steps of what a store does to its sealed segments in the background: each hashes one, and compresses one
+ * or removes a plain file. */
+void world_pack(struct world *w, uint32_t steps);
 void world_read(struct world *w);
 void world_state(struct world *w, uint32_t entity);
 
