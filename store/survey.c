@@ -247,14 +247,15 @@ static bool idx_mark(const struct survey *s, evs_seq first, uint64_t *ret)
     return good;
 }
 
-/* Does a line stand behind what run has seen that belongs there? */
-static bool goes_on(struct slice bytes, const struct run *run)
+/* Does a line stand behind what run has seen that is none of those in it? */
+static bool goes_on(struct slice bytes, evs_seq first, const struct run *run)
 {
     const char *p = bytes.p + run->pos, *lf;
     struct line l;
 
     while ((lf = memchr(p, '\n', (size_t)(bytes.p + bytes.n - p)))) {
-        if (line_parse(p, (size_t)(lf + 1 - p), &l, NULL, NULL) == 0 && l.seq > run->end)
+        if (line_parse(p, (size_t)(lf + 1 - p), &l, NULL, NULL) == 0 &&
+            (l.seq >= run->end || l.seq < first))
             return true;
         p = lf + 1;
     }
@@ -286,7 +287,7 @@ static int look_at(struct survey *s, size_t i, evs_seq end, struct evs_error *er
               (last && run.end > vouched) || (!all && last && run.end > end);
     if (last && f->good && run.tx && run.end - 1 <= vouched)
         f->good = false; /* the transaction was whole once */
-    if (all && last && f->good && !f->marked && goes_on(bytes, &run))
+    if (all && last && f->good && !f->marked && goes_on(bytes, f->first, &run))
         f->good = false; /* and no idx to say that it was never durable */
     if (s->unpack && survey_packed(f->name))
         f->good = false; /* its table may be what is wrong */
