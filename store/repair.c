@@ -46,21 +46,46 @@ static int same_file(int dirfd, const char *a, const char *b)
     return r < 0 ? r : x.st_ino == y.st_ino && x.st_dev == y.st_dev;
 }
 
+/* The nth name for path in damaged/. False: it is too long. */
+static bool aside_name(const char *path, unsigned n, char *out, size_t size)
+{
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    int k = n == 0 ? snprintf(out, size, DAMAGED_DIR "/%s", name)
+                   : snprintf(out, size, DAMAGED_DIR "/%s.%u", name, n);
+
+    return (size_t)k < size;
+}
+
+static int make_damaged(const struct repair *rp, struct evs_error *err)
+{
+    int r = io_mkdir(rp->dirfd, DAMAGED_DIR, 0700);
+
+    return r < 0 && r != -EEXIST ? evs_fail_errno(err, r, DAMAGED_DIR) : 0;
+}
+
+static int sync_damaged(const struct repair *rp, struct evs_error *err)
+{
+    int fd AUTO_CLOSE = io_open(rp->dirfd, DAMAGED_DIR, O_RDONLY | O_DIRECTORY, 0);
+    int r = fd < 0 ? fd : io_sync(fd);
+
+    if (r == 0)
+        r = io_sync(rp->dirfd);
+    return r < 0 ? evs_fail_errno(err, r, DAMAGED_DIR) : 0;
+}
+
 int repair_set_aside(const struct repair *rp, const char *path, char ret[ASIDE_BYTES],
                      struct evs_error *err)
 {
-    const char *name = strrchr(path, '/');
-    int r = io_mkdir(rp->dirfd, DAMAGED_DIR, 0700);
+    int r = make_damaged(rp, err);
 
-    name = name ? name + 1 : path;
-    if (r < 0 && r != -EEXIST)
-        return evs_fail_errno(err, r, DAMAGED_DIR);
+    if (r < 0)
+        return r;
     for (unsigned n = 0;; n++) {
         char to[ASIDE_BYTES];
-        if (n == 0)
-            (void)snprintf(to, sizeof to, DAMAGED_DIR "/%s", name);
-        else
-            (void)snprintf(to, sizeof to, DAMAGED_DIR "/%s.%u", name, n);
+        if (!aside_name(path, n, to, sizeof to)) {
+            r = -ENAMETOOLONG;
+            break;
+        }
         r = io_link(rp->dirfd, path, rp->dirfd, to);
         if (r == -EEXIST) {
             r = same_file(rp->dirfd, path, to);
@@ -70,13 +95,28 @@ int repair_set_aside(const struct repair *rp, const char *path, char ret[ASIDE_B
         memcpy(ret, to, sizeof to);
         break;
     }
+    return r < 0 ? evs_fail_errno(err, r, path) : sync_damaged(rp, err);
+}
+
+int repair_move_aside(const struct repair *rp, const char *path, struct evs_error *err)
+{
+    char to[300];
+    int r = make_damaged(rp, err), fd = 0;
+
+    if (r < 0)
+        return r;
+    for (unsigned n = 0; r == 0 && fd >= 0; n++) { /* to the first name that nothing has */
+        if (!aside_name(path, n, to, sizeof to))
+            r = -ENAMETOOLONG;
+        else if ((fd = io_open(rp->dirfd, to, O_PATH | O_NOFOLLOW, 0)) >= 0)
+            (void)io_close(fd);
+    }
+    if (r == 0)
+        r = fd == -ENOENT ? io_rename(rp->dirfd, path, to) : fd;
     if (r < 0)
         return evs_fail_errno(err, r, path);
-    int fd AUTO_CLOSE = io_open(rp->dirfd, DAMAGED_DIR, O_RDONLY | O_DIRECTORY, 0);
-    r = fd < 0 ? fd : io_sync(fd);
-    if (r == 0)
-        r = io_sync(rp->dirfd);
-    return r < 0 ? evs_fail_errno(err, r, DAMAGED_DIR) : 0;
+    repair_say(rp, "%s: moved to %s", path, to);
+    return sync_damaged(rp, err);
 }
 
 struct emptying {

@@ -23,6 +23,8 @@ void repair_say(const struct repair *rp, const char *fmt, ...)
 #define ASIDE_BYTES 80
 int repair_set_aside(const struct repair *rp, const char *path, char ret[ASIDE_BYTES],
                      struct evs_error *err);
+/* A directory, which can't have one, changes its name to one in damaged/. */
+int repair_move_aside(const struct repair *rp, const char *path, struct evs_error *err);
 /* A directory below the store and the files in it, if it is there. */
 int repair_remove_dir(const struct repair *rp, const char *name, struct evs_error *err);
 

@@ -4,7 +4,9 @@
  * leaves the old log, one behind it the new one: nothing is ever half there.
  * (2) What is replaced has its name in damaged/ before that, synced.
  * (3) The new log has no idx, and so no checkpoint may be there: the next open makes both from the lines.
- * (4) Hashes are taken along up to the first piece that is new: behind it they are of another log. */
+ * (4) Hashes are taken along up to the first piece that is new: behind it they are of another log.
+ * (5) So is all else that is in log/ and not made again by itself, such as SEQ.cut: only what has another name
+ * elsewhere goes with the old directory. */
 #include "repair.h"
 
 #include "chain.h"
@@ -285,7 +287,7 @@ static int write_piece(struct remake *m, const struct survey_piece *p)
 
 static int link_new(struct remake *m, const char *name)
 {
-    char from[80], to[80];
+    char from[300], to[300];
 
     (void)snprintf(from, sizeof from, "log/%s", name);
     (void)snprintf(to, sizeof to, NEW_DIR "/%s", name);
@@ -300,23 +302,51 @@ struct hashes {
 };
 
 /* Hashes of what stays go along; others are of another log. */
-static int take_hash(void *arg, const char *name)
+static int take_hash(struct hashes *h, evs_seq first, const char *name)
+{
+    struct remake *m = h->m;
+    evs_seq last = 0;
+    char path[64], aside[ASIDE_BYTES];
+    uint64_t bytes;
+    int r = chain_look(m->rp->dirfd, first, &last, &bytes);
+
+    (void)snprintf(path, sizeof path, "log/%.40s", name);
+    return (r == -EBADMSG ? first : last) < h->changed
+               ? link_new(m, name)
+               : repair_set_aside(m->rp, path, aside, m->err);
+}
+
+/* Lines, which are dealt with, and what the next open makes again, or removes. */
+static bool is_made(const char *name)
+{
+    static const char *const suffixes[] = {".jsonl", ".jsonl.zst", ".idx",
+                                           ".tmp",   ".zst.tmp",   ".sha256.tmp"};
+    size_t digits = strspn(name, "0123456789");
+
+    for (size_t i = 0; digits == 20 && i < ARRAY_LEN(suffixes); i++)
+        if (strcmp(name + digits, suffixes[i]) == 0)
+            return true;
+    return false;
+}
+
+static int take_name(void *arg, const char *name)
 {
     struct hashes *h = arg;
     struct remake *m = h->m;
-    evs_seq first = chain_first(name), last = 0;
-    char path[64], aside[ASIDE_BYTES];
-    uint64_t bytes;
+    char path[300];
+    evs_seq first = chain_first(name);
 
-    if (!first || h->r < 0)
-        return 0;
-    (void)snprintf(path, sizeof path, "log/%.40s", name);
-    h->r = chain_look(m->rp->dirfd, first, &last, &bytes);
-    if (h->r == -EBADMSG ? first < h->changed : last < h->changed)
+    (void)snprintf(path, sizeof path, "log/%s", name);
+    int fd = io_open(m->rp->dirfd, path, O_RDONLY | O_DIRECTORY, 0);
+    if (fd >= 0) { /* has no second name */
+        (void)io_close(fd);
+        h->r = repair_move_aside(m->rp, path, m->err);
+    } else if (first) {
+        h->r = take_hash(h, first, name);
+    } else if (!is_made(name)) {
         h->r = link_new(m, name);
-    else
-        h->r = repair_set_aside(m->rp, path, aside, m->err);
-    return 0;
+    }
+    return h->r < 0;
 }
 
 static int fill_dir(struct remake *m)
@@ -336,7 +366,7 @@ static int fill_dir(struct remake *m)
             r = take_last(m, p);
     }
     h.changed = MIN(h.changed, m->s->end + 1);
-    if (r == 0 && (r = io_list(m->rp->dirfd, "log", take_hash, &h)) < 0)
+    if (r == 0 && (r = io_list(m->rp->dirfd, "log", take_name, &h)) < 0)
         return evs_fail_errno(m->err, r, "log");
     return r < 0 ? r : h.r;
 }

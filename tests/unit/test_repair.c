@@ -287,6 +287,38 @@ static void test_what_is_set_aside_stays(void)
     }
 }
 
+/* What is in log/ and is nobody's to make again goes along: whole lines that were cut once above all. */
+static void test_what_is_not_the_logs_stays(void)
+{
+    static const char *const names[] = {"log/00000000000000000500.cut", "log/notes"};
+    char lines[FILES][64];
+    size_t len;
+
+    restore();
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        write_file(names[i], "kept\n", 5);
+    CHECK_EQ(mkdir(path_of("log/dir"), 0700), 0);
+    CHECK(mkdir(path_of("damaged"), 0700) == 0 || errno == EEXIST);
+    CHECK_EQ(mkdir(path_of("damaged/dir"), 0700), 0);
+    write_file("log/dir/file", "kept\n", 5);
+    CHECK(list("log", ".jsonl", lines) > 1);
+    char *p = read_file(lines[1], &len);
+    p[len / 2] ^= 1;
+    write_file(lines[1], p, len);
+    free(p);
+    CHECK_EQ(repair(), 0);
+    CHECK_EQ(done.left, 0);
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        p = read_file(names[i], &len);
+        CHECK(p && len == 5);
+        free(p);
+    }
+    CHECK(strstr(said, "log/dir: moved to damaged/dir.1"));
+    CHECK_EQ(unlink(path_of("damaged/dir.1/file")), 0);
+    CHECK_EQ(rmdir(path_of("damaged/dir.1")), 0);
+    CHECK_EQ(rmdir(path_of("damaged/dir")), 0);
+}
+
 /* Where a later one proves that nothing was changed. */
 static void test_a_missing_hash_is_made_again(void)
 {
@@ -411,6 +443,7 @@ int main(void)
     RUN(test_what_is_well_is_left_alone);
     RUN(test_a_missing_segment_is_told_by_its_events);
     RUN(test_what_is_set_aside_stays);
+    RUN(test_what_is_not_the_logs_stays);
     RUN(test_a_missing_hash_is_made_again);
     RUN(test_a_compressed_segment_is_unpacked);
     RUN(test_meta_keeps_its_good_rows);
