@@ -3,11 +3,11 @@
  * all bytes as they are, which is the log's; and one that goes on from what the file before says, which tells
  * what of a segment itself was changed. They are one until something differs. */
 #include "chain_mark.h"
+#include "findings.h"
 #include "io.h"
 
 #include <errno.h>
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdio.h>
 
 /* ---- verifying ---- */
@@ -31,24 +31,8 @@ struct proving {
     bool blind;                   /* pin is nothing, until a file says what comes next */
     bool unknown;                 /* not all bytes could be read: there is no whole */
     struct chain_known known;
-    int found;
-    evs_report_fn *report;
-    void *arg;
+    struct findings found;
 };
-
-static void find(struct proving *v, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-static void find(struct proving *v, const char *fmt, ...)
-{
-    char text[320];
-    va_list ap;
-
-    va_start(ap, fmt);
-    (void)vsnprintf(text, sizeof text, fmt, ap);
-    va_end(ap);
-    v->found++;
-    if (v->report)
-        v->report(v->arg, text);
-}
 
 static void look_for(struct proving *v, evs_seq seq)
 {
@@ -173,17 +157,20 @@ static void check_file(struct proving *v, const struct chain_mark *m, evs_seq be
     char is[CHAIN_HEX], was[CHAIN_HEX], name[64];
 
     if (!unsure && m->first > before + 1)
-        find(v, "log/%020" PRIu64 CHAIN_SUFFIX ": is missing: run 'evfs verify --repair'",
-             before + 1);
+        findings_add(&v->found,
+                     "log/%020" PRIu64 CHAIN_SUFFIX ": is missing: run 'evfs verify --repair'",
+                     before + 1);
     if (m->last > v->proof.events || m->bytes > log_bytes(v->lg)) {
-        find(v,
-             "log: ends with event %" PRIu64 "; up to event %" PRIu64
-             " it was sealed (log/%020" PRIu64 CHAIN_SUFFIX ")",
-             v->proof.events, m->last, m->first);
+        findings_add(&v->found,
+                     "log: ends with event %" PRIu64 "; up to event %" PRIu64
+                     " it was sealed (log/%020" PRIu64 CHAIN_SUFFIX ")",
+                     v->proof.events, m->last, m->first);
         return;
     }
     if (m->bytes < v->pos) {
-        find(v, "log/%020" PRIu64 CHAIN_SUFFIX ": does not follow from the one before", m->first);
+        findings_add(&v->found,
+                     "log/%020" PRIu64 CHAIN_SUFFIX ": does not follow from the one before",
+                     m->first);
         return;
     }
     go_on(v, m->bytes);
@@ -193,10 +180,10 @@ static void check_file(struct proving *v, const struct chain_mark *m, evs_seq be
     if (!v->blind && strcmp(is, was) == 0)
         return;
     if (!v->blind && !is_known(v, m->first, m->last))
-        find(v,
-             "%s: its bytes are not those that were sealed: event %" PRIu64 " to %" PRIu64
-             " (log/%020" PRIu64 CHAIN_SUFFIX ")",
-             name, m->first, m->last, m->first);
+        findings_add(&v->found,
+                     "%s: its bytes are not those that were sealed: event %" PRIu64 " to %" PRIu64
+                     " (log/%020" PRIu64 CHAIN_SUFFIX ")",
+                     name, m->first, m->last, m->first);
     v->pin = m->sum;
     v->apart = true;
     v->blind = false;
@@ -210,9 +197,9 @@ static void check_files(struct proving *v)
     for (size_t i = 0; i < v->n_files; i++) {
         const struct file *f = &v->files[i];
         if (f->r < 0) {
-            find(v, "log/%020" PRIu64 CHAIN_SUFFIX ": %s", f->m.first,
-                 f->r == -EBADMSG ? "stored bytes are damaged: run 'evfs verify --repair'"
-                                  : strerror(-f->r));
+            findings_add(&v->found, "log/%020" PRIu64 CHAIN_SUFFIX ": %s", f->m.first,
+                         f->r == -EBADMSG ? "stored bytes are damaged: run 'evfs verify --repair'"
+                                          : strerror(-f->r));
             unsure = true;
             continue;
         }
@@ -226,7 +213,7 @@ int chain_verify(int dirfd, struct log *lg, const char *from, struct chain_known
                  struct chain_proof *ret, evs_report_fn *report, void *arg, struct evs_error *err)
 {
     struct proving v = {
-        .dirfd = dirfd, .lg = lg, .from = from, .known = known, .report = report, .arg = arg};
+        .dirfd = dirfd, .lg = lg, .from = from, .known = known, .found = {report, arg, 0}};
     int r = list_files(&v, err);
 
     if (r == 0) {
@@ -238,17 +225,18 @@ int chain_verify(int dirfd, struct log *lg, const char *from, struct chain_known
         check_files(&v);
         go_on(&v, log_bytes(lg));
         if (from && v.proof.from == CHAIN_NOWHERE)
-            find(&v,
-                 "log: no first lines of it have the hash %s: it is not, or does not continue, the "
-                 "one "
-                 "that this was noted of",
-                 from);
+            findings_add(
+                &v.found,
+                "log: no first lines of it have the hash %s: it is not, or does not continue, the "
+                "one "
+                "that this was noted of",
+                from);
         if (!v.unknown)
             chain_digest(&v.whole, v.proof.sha256);
         *ret = v.proof;
     }
     free(v.files);
-    return r < 0 ? r : v.found;
+    return r < 0 ? r : v.found.n;
 }
 
 /* ---- mending ---- */

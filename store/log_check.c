@@ -2,27 +2,16 @@
 /* log_check: the invariants of log.c and segment.c, by their numbers there. Called after each commit in builds
  * with -Dchecks=true, under the commit lock; the syncer may be at work, so only what it stores atomically is
  * looked at. */
+#include "findings.h"
 #include "log_state.h"
 
 #include "io.h"
 
 #include <inttypes.h>
-#include <stdio.h>
-
-struct findings {
-    evs_report_fn *report;
-    void *arg;
-    int n;
-};
 
 static void find(struct findings *f, const struct segment *s, const char *what)
 {
-    char text[120];
-
-    (void)snprintf(text, sizeof text, "log/%020" PRIu64 ".jsonl: %s", s->first, what);
-    f->n++;
-    if (f->report)
-        f->report(f->arg, text);
+    findings_add(f, "log/%020" PRIu64 ".jsonl: %s", s->first, what);
 }
 
 /* segment (7): both files end where the lines do, unless a failed cut has made the log read-only. */

@@ -1,23 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* meta_verify: every row of meta.db looked at, and whether all of them are there. */
+#include "findings.h"
 #include "meta_state.h"
 
-#include <stdio.h>
 #include <string.h>
-
-struct findings {
-    evs_report_fn *report;
-    void *arg;
-    int n;
-};
 
 static void find(struct findings *f, const char *table, struct slice what)
 {
-    char text[256];
-
-    (void)snprintf(text, sizeof text, "meta.db: %s%.*s", table, (int)MIN(what.n, 160), what.p);
-    f->n++;
-    f->report(f->arg, text);
+    findings_add(f, "meta.db: %s%.*s", table, (int)MIN(what.n, 160), what.p);
 }
 
 static int integrity_row(void *arg, int columns, char **values, char **names)

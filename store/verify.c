@@ -3,6 +3,7 @@
  * the way of an append. */
 #include "chain.h"
 #include "checkpoint.h"
+#include "findings.h"
 #include "io.h"
 #include "limits.h"
 #include "meta.h"
@@ -12,7 +13,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdio.h>
 
 #define MAX_FINDINGS 1000
@@ -36,31 +36,15 @@ struct verify {
     struct index
         *kept; /* the checkpoint's; NULL: there is no good one, and nobody will believe the idx */
     evs_seq kept_to;
-    int found;
-    evs_report_fn *report;
-    void *arg;
+    struct findings found;
 };
-
-static void find(struct verify *v, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-static void find(struct verify *v, const char *fmt, ...)
-{
-    char text[320];
-    va_list ap;
-
-    va_start(ap, fmt);
-    (void)vsnprintf(text, sizeof text, fmt, ap);
-    va_end(ap);
-    v->found++;
-    if (v->report)
-        v->report(v->arg, text);
-}
 
 static void find_at(struct verify *v, evs_seq seq, uint64_t offset, const char *what)
 {
     char name[80];
 
     log_segment_name(v->lg, seq, name, sizeof name);
-    find(v, "%s: byte %" PRIu64 ": event %" PRIu64 ": %s", name, offset, seq, what);
+    findings_add(&v->found, "%s: byte %" PRIu64 ": event %" PRIu64 ": %s", name, offset, seq, what);
 }
 
 /* What differs in the idx of the segment that was looked through. */
@@ -69,10 +53,10 @@ static void find_idx(struct verify *v)
     if (v->idx.n == 1)
         find_at(v, v->idx.first, v->idx.offset, "its idx record differs: run 'evfs rebuild'");
     else if (v->idx.n > 1)
-        find(v,
-             "log/%020" PRIu64 ".idx: %" PRIu64 " records differ, the first is of event %" PRIu64
-             ": run 'evfs rebuild'",
-             v->idx.segment, v->idx.n, v->idx.first);
+        findings_add(&v->found,
+                     "log/%020" PRIu64 ".idx: %" PRIu64
+                     " records differ, the first is of event %" PRIu64 ": run 'evfs rebuild'",
+                     v->idx.segment, v->idx.n, v->idx.first);
     v->idx.n = 0;
 }
 
@@ -118,7 +102,7 @@ static int verify_lines(void *arg, const struct log_walked *lines, size_t n)
 {
     struct verify *v = arg;
 
-    for (size_t i = 0; i < n && v->found < MAX_FINDINGS; i++) {
+    for (size_t i = 0; i < n && v->found.n < MAX_FINDINGS; i++) {
         const struct log_walked *w = &lines[i];
         const struct line *l = &w->line;
         struct log_rec rec = {.place = log_place(w->offset, w->data),
@@ -144,7 +128,7 @@ static int verify_lines(void *arg, const struct log_walked *lines, size_t n)
             idx_differs(v, l->seq, w->offset);
         v->seen = l->seq;
     }
-    return v->found < MAX_FINDINGS ? 0 : 1;
+    return v->found.n < MAX_FINDINGS ? 0 : 1;
 }
 
 /* Where the log can't be opened, or its idx finds no line: which events from this one on are nowhere. True: there
@@ -152,35 +136,37 @@ static int verify_lines(void *arg, const struct log_walked *lines, size_t n)
 static bool verify_rest(struct verify *v, evs_seq from)
 {
     struct survey *s;
-    int before = v->found;
+    int before = v->found.n;
 
     if (survey_new(v->dirfd, UINT64_MAX, 0, false, &s, NULL) < 0)
         return false;
     size_t i = 0, to;
     while (i < s->n_lost && s->lost[i].seq < from)
         i++;
-    for (; i < s->n_lost && v->found < MAX_FINDINGS; i = to) {
+    for (; i < s->n_lost && v->found.n < MAX_FINDINGS; i = to) {
         const struct survey_lost *l = &s->lost[i];
         for (to = i + 1; to < s->n_lost && s->lost[to].seq == s->lost[to - 1].seq + 1 &&
                          s->lost[to].bad == l->bad;)
             to++;
         const struct survey_bad *b = l->bad == SURVEY_NONE ? NULL : &s->bad[l->bad];
         if (b && to == i + 1)
-            find(v, "log/%s: byte %" PRIu64 ": event %" PRIu64 ": %s", s->files[b->file].name,
-                 b->at, l->seq, evs_reason_text(EVS_DAMAGED));
+            findings_add(&v->found, "log/%s: byte %" PRIu64 ": event %" PRIu64 ": %s",
+                         s->files[b->file].name, b->at, l->seq, evs_reason_text(EVS_DAMAGED));
         else if (b)
-            find(v, "log/%s: byte %" PRIu64 ": events %" PRIu64 " to %" PRIu64 ": %s",
-                 s->files[b->file].name, b->at, l->seq, s->lost[to - 1].seq,
-                 evs_reason_text(EVS_DAMAGED));
+            findings_add(&v->found,
+                         "log/%s: byte %" PRIu64 ": events %" PRIu64 " to %" PRIu64 ": %s",
+                         s->files[b->file].name, b->at, l->seq, s->lost[to - 1].seq,
+                         evs_reason_text(EVS_DAMAGED));
         else
-            find(v, "log: events %" PRIu64 " to %" PRIu64 " are in no file", l->seq,
-                 s->lost[to - 1].seq);
+            findings_add(&v->found, "log: events %" PRIu64 " to %" PRIu64 " are in no file", l->seq,
+                         s->lost[to - 1].seq);
     }
-    for (i = 0; from == 0 && i < s->n_files && v->found < MAX_FINDINGS; i++)
+    for (i = 0; from == 0 && i < s->n_files && v->found.n < MAX_FINDINGS; i++)
         if (s->files[i].put_in)
-            find(v, "log/%s: does not belong there: the log goes on without it", s->files[i].name);
+            findings_add(&v->found, "log/%s: does not belong there: the log goes on without it",
+                         s->files[i].name);
     survey_free(s);
-    return v->found > before;
+    return v->found.n > before;
 }
 
 /* All lines; behind a bad one it goes on with the next that the idx can find. */
@@ -206,16 +192,17 @@ static int verify_log(struct verify *v, struct evs_error *err)
             return 0;
         }
         pos = why.pos;
-        find(v, "%s: byte %" PRIu64 ": event %" PRIu64 ": %s", why.detail, why.pos, bad,
-             evs_reason_text(why.why));
+        findings_add(&v->found, "%s: byte %" PRIu64 ": event %" PRIu64 ": %s", why.detail, why.pos,
+                     bad, evs_reason_text(why.why));
         struct log_span sp;
         if (log_span(v->lg, bad, &sp) == 0 && (!v->n_bad || v->bad[v->n_bad - 1] < sp.first) &&
             v->n_bad < MAX_FINDINGS)
             v->bad[v->n_bad++] = sp.first;
         v->gap = true;
         from = bad + 1;
-        if (v->found >= MAX_FINDINGS) {
-            find(v, "more than %d findings: the rest is not looked at", MAX_FINDINGS);
+        if (v->found.n >= MAX_FINDINGS) {
+            findings_add(&v->found, "more than %d findings: the rest is not looked at",
+                         MAX_FINDINGS);
             return 0;
         }
     }
@@ -232,19 +219,22 @@ static void load_checkpoint(struct verify *v, int dirfd)
     char text[320];
 
     if (index_new(&ix, &why) < 0) {
-        find(v, "%s: %s", CHECKPOINT_FILE, evs_error_format(&why, text, sizeof text));
+        findings_add(&v->found, "%s: %s", CHECKPOINT_FILE,
+                     evs_error_format(&why, text, sizeof text));
         return;
     }
     int r = checkpoint_read(dirfd, ix, &m, &bytes, &why);
     if (r == -ENOENT) {
         /* none yet: nothing is wrong with that */
     } else if (r < 0) {
-        find(v, "%s: run 'evfs rebuild'", evs_error_format(&why, text, sizeof text));
+        findings_add(&v->found, "%s: run 'evfs rebuild'",
+                     evs_error_format(&why, text, sizeof text));
     } else if (m.seq > log_end(v->lg)) {
-        find(v, "log: ends with event %llu of %llu: run 'evfs rebuild' to give up the others",
-             (unsigned long long)log_end(v->lg), (unsigned long long)m.seq);
+        findings_add(&v->found,
+                     "log: ends with event %llu of %llu: run 'evfs rebuild' to give up the others",
+                     (unsigned long long)log_end(v->lg), (unsigned long long)m.seq);
     } else if (checkpoint_mark_at(v->lg, m.seq, &is, NULL) == 0 && is.line_crc != m.line_crc) {
-        find(v, "%s: belongs to another log: run 'evfs rebuild'", CHECKPOINT_FILE);
+        findings_add(&v->found, "%s: belongs to another log: run 'evfs rebuild'", CHECKPOINT_FILE);
     } else {
         v->kept = TAKE(ix);
         v->kept_to = m.seq;
@@ -258,7 +248,7 @@ static int as_finding(struct verify *v, int r, const struct evs_error *why, stru
     char text[320];
 
     if (why->why == EVS_DAMAGED) {
-        find(v, "%s", evs_error_format(why, text, sizeof text));
+        findings_add(&v->found, "%s", evs_error_format(why, text, sizeof text));
         return 0;
     }
     if (err)
@@ -270,11 +260,11 @@ static int verify_chain(struct verify *v, int dirfd, struct evs_error *err)
 {
     struct chain_proof p;
     const struct chain_known bad = {v->bad, v->n_bad};
-    int r = chain_verify(dirfd, v->lg, v->from, bad, &p, v->report, v->arg, err);
+    int r = chain_verify(dirfd, v->lg, v->from, bad, &p, v->found.report, v->found.arg, err);
 
     if (r < 0)
         return r;
-    v->found += r;
+    v->found.n += r;
     *v->proof = (struct evs_proof){.events = p.events, .from = p.from};
     memcpy(v->proof->sha256, p.sha256, sizeof p.sha256);
     return 0;
@@ -297,9 +287,9 @@ static int verify_all(struct verify *v, const char *dir, int dirfd, struct evs_e
         if ((r = verify_log(v, err)) < 0)
             return r;
         if (!v->gap && !v->idx_differs)
-            v->found += index_check(v->ix, v->lg, v->report, v->arg);
+            v->found.n += index_check(v->ix, v->lg, v->found.report, v->found.arg);
         if (!v->gap && !v->idx_differs && v->kept)
-            v->found += index_check(v->kept, v->lg, v->report, v->arg);
+            v->found.n += index_check(v->kept, v->lg, v->found.report, v->found.arg);
         if ((r = verify_chain(v, dirfd, err)) < 0)
             return r;
     }
@@ -307,9 +297,9 @@ static int verify_all(struct verify *v, const char *dir, int dirfd, struct evs_e
         return as_finding(v, r, &why, err);
     int64_t key;
     if (v->lg && log_end(v->lg) > 0 && meta_get_int(meta, "id_key", &key, NULL) == -ENOENT)
-        find(v, "meta.db is missing: owners and modes of directories are lost");
-    r = meta_verify(meta, v->report, v->arg, err);
-    v->found += MAX(r, 0);
+        findings_add(&v->found, "meta.db is missing: owners and modes of directories are lost");
+    r = meta_verify(meta, v->found.report, v->found.arg, err);
+    v->found.n += MAX(r, 0);
     meta_close(meta);
     return MIN(r, 0);
 }
@@ -317,7 +307,7 @@ static int verify_all(struct verify *v, const char *dir, int dirfd, struct evs_e
 int evs_prove(const char *dir, const char *from, struct evs_proof *ret, evs_report_fn *report,
               void *arg, struct evs_error *err)
 {
-    struct verify v = {.dirfd = -1, .report = report, .arg = arg, .from = from, .proof = ret};
+    struct verify v = {.dirfd = -1, .found = {report, arg, 0}, .from = from, .proof = ret};
     AUTO_CLOSE int dirfd = io_open(AT_FDCWD, dir, O_RDONLY | O_DIRECTORY, 0);
     int r;
 
@@ -334,7 +324,7 @@ int evs_prove(const char *dir, const char *from, struct evs_proof *ret, evs_repo
     log_abandon(v.lg);
     index_free(v.ix);
     index_free(v.kept);
-    return r < 0 ? r : v.found;
+    return r < 0 ? r : v.found.n;
 }
 
 int evs_verify(const char *dir, evs_report_fn *report, void *arg, struct evs_error *err)
