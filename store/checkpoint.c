@@ -208,6 +208,25 @@ int checkpoint_adopt(int dirfd, struct evs_error *err)
     return r < 0 ? evs_fail_errno(err, r, CHECKPOINT_FILE) : 0;
 }
 
+/* 1: what is there is of another log. */
+static int is_void(int dirfd)
+{
+    int fd AUTO_CLOSE = io_open(dirfd, CHECKPOINT_VOID, O_RDONLY, 0);
+
+    return fd >= 0 ? 1 : fd == -ENOENT ? 0 : fd;
+}
+
+int checkpoint_remove(int dirfd)
+{
+    int voided = is_void(dirfd), r = voided < 0 ? voided : io_remove(dirfd, CHECKPOINT_FILE);
+
+    if (r == 0 || (r == -ENOENT && voided)) /* who removed it may have died before that */
+        r = io_sync(dirfd);
+    if (r == 0 && voided)
+        r = io_unlink(dirfd, CHECKPOINT_VOID);
+    return r == -ENOENT ? 0 : r;
+}
+
 static int bad(struct evs_error *err, uint64_t at)
 {
     return evs_fail_at(err, EVS_DAMAGED, at, CHECKPOINT_FILE);
@@ -254,10 +273,11 @@ static int read_blocks(int fd, const struct header *h, char *const block[BLOCKS]
 int checkpoint_read(int dirfd, struct index *ix, struct checkpoint_mark *ret, uint64_t *ret_bytes,
                     struct evs_error *err)
 {
-    AUTO_CLOSE int fd = io_open(dirfd, CHECKPOINT_FILE, O_RDONLY, 0);
+    int voided = is_void(dirfd);
+    AUTO_CLOSE int fd = voided < 0 ? voided : io_open(dirfd, CHECKPOINT_FILE, O_RDONLY, 0);
     struct header h;
 
-    if (fd == -ENOENT)
+    if (fd == -ENOENT || voided > 0)
         return -ENOENT;
     if (fd < 0)
         return evs_fail_errno(err, fd, CHECKPOINT_FILE);

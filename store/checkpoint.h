@@ -8,6 +8,9 @@
 
 #define CHECKPOINT_FILE "index.ckpt"
 #define CHECKPOINT_TMP  "index.tmp"
+/* While this is there CHECKPOINT_FILE is of another log, and is none. */
+#define CHECKPOINT_VOID_NAME "no.ckpt"
+#define CHECKPOINT_VOID      "log/" CHECKPOINT_VOID_NAME
 
 /* Up to which event, and the CRC of its line: so that it is known to belong to this log. */
 struct checkpoint_mark {
@@ -33,6 +36,9 @@ int checkpoint_finish(int child, bool wait);
 
 /* Make the file that was written the checkpoint. */
 int checkpoint_adopt(int dirfd, struct evs_error *err);
+
+/* Remove it durably, and then what makes it void. 0 as well if it is not there. */
+int checkpoint_remove(int dirfd);
 
 /* Read it into a fresh index. -ENOENT: there is none. DAMAGED: it is not whole, ix must be freed. */
 int checkpoint_read(int dirfd, struct index *ix, struct checkpoint_mark *ret, uint64_t *ret_bytes,

@@ -142,10 +142,8 @@ int recover_index(int dirfd, bool read_only, struct log *lg, struct index **ret_
         /* None, or not whole, or of another log, or its idx is lost: everything is in the log. Replay numbers
          * the names anew, in the idx as well, so that one with the old numbers must not be met again. */
         index_free(ix);
-        r = read_only ? 0 : io_remove(dirfd, CHECKPOINT_FILE);
-        if (r == 0 && !read_only)
-            r = io_sync(dirfd);
-        if (r < 0 && r != -ENOENT)
+        r = read_only ? 0 : checkpoint_remove(dirfd);
+        if (r < 0)
             return evs_fail_errno(err, r, CHECKPOINT_FILE);
         if ((r = index_new(&ix, err)) < 0)
             return r;

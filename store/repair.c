@@ -204,9 +204,9 @@ static int make_derived(struct repair *rp, struct evs_error *err)
 {
     const struct evs_options o = {.must_exist = true};
     struct evs_store *st;
-    int r = io_unlink(rp->dirfd, CHECKPOINT_FILE), e;
+    int r = checkpoint_remove(rp->dirfd), e;
 
-    if (r < 0 && r != -ENOENT)
+    if (r < 0)
         return evs_fail_errno(err, r, CHECKPOINT_FILE);
     if ((r = evs_open(rp->dir, &o, &st, err)) < 0)
         return r;

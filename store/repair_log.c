@@ -3,7 +3,9 @@
  * the others written and synced; then the two directories change places, which is one step. A crash before it
  * leaves the old log, one behind it the new one: nothing is ever half there.
  * (2) What is replaced has its name in damaged/ before that, synced.
- * (3) The new log has no idx, and so no checkpoint may be there: the next open makes both from the lines.
+ * (3) The new log has no idx, and so no checkpoint may be there: the next open makes both from the lines. But until
+ * it is in place the checkpoint must stay, which alone may know what is lost: the new log has a file that makes it
+ * void, until it is removed.
  * (4) Hashes are taken along up to the first piece that is new: behind it they are of another log.
  * (5) So is all else that is in log/ and not made again by itself, such as SEQ.cut: only what has another name
  * elsewhere goes with the old directory. */
@@ -379,18 +381,25 @@ static int sync_dir(struct remake *m, const char *name)
     return r < 0 ? evs_fail_errno(m->err, r, name) : 0;
 }
 
+/* In the new directory: the checkpoint is of the old one. (3) */
+static int make_void(struct remake *m)
+{
+    static const char name[] = NEW_DIR "/" CHECKPOINT_VOID_NAME;
+    int fd AUTO_CLOSE = io_open(m->rp->dirfd, name, O_RDWR | O_CREAT, 0600);
+
+    return fd < 0 ? evs_fail_errno(m->err, fd, name) : 0;
+}
+
 static int change_places(struct remake *m)
 {
-    int r = io_unlink(m->rp->dirfd, CHECKPOINT_FILE);
+    int r = io_exchange(m->rp->dirfd, NEW_DIR, "log");
 
-    if (r < 0 && r != -ENOENT)
-        return evs_fail_errno(m->err, r, CHECKPOINT_FILE);
-    r = io_sync(m->rp->dirfd);
-    if (r == 0)
-        r = io_exchange(m->rp->dirfd, NEW_DIR, "log");
     if (r == 0)
         r = io_sync(m->rp->dirfd);
-    return r < 0 ? evs_fail_errno(m->err, r, NEW_DIR) : 0;
+    if (r < 0)
+        return evs_fail_errno(m->err, r, NEW_DIR);
+    r = checkpoint_remove(m->rp->dirfd);
+    return r < 0 ? evs_fail_errno(m->err, r, CHECKPOINT_FILE) : 0;
 }
 
 static int set_files_aside(struct remake *m)
@@ -428,11 +437,14 @@ int repair_log(struct repair *rp, struct survey *s, const struct lost_event *los
     if (r == 0)
         r = fill_dir(&m);
     if (r == 0)
-        r = sync_dir(&m, NEW_DIR);
+        r = make_void(&m);
     if (r == 0)
-        r = change_places(&m);
+        r = sync_dir(&m, NEW_DIR);
     if (r == 0) {
-        tell_lost(&m);
+        tell_lost(&m); /* before: afterwards nobody could, if this is the end */
+        r = change_places(&m);
+    }
+    if (r == 0) {
         rp->lost += s->n_lost + s->known - s->end;
         r = repair_remove_dir(rp, NEW_DIR, err);
     }

@@ -349,8 +349,8 @@ int evs_rebuild(const char *dir, evs_report_fn *report, void *arg, struct evs_er
     AUTO_CLOSE int lock = io_open(dirfd, "lock", O_RDONLY, 0);
     if (lock >= 0 && io_lock(lock, false) < 0)
         return evs_fail_at(err, EVS_IN_USE, EVS_NOWHERE, "%s", dir);
-    r = io_remove(dirfd, CHECKPOINT_FILE);
-    if (r < 0 && r != -ENOENT)
+    r = checkpoint_remove(dirfd);
+    if (r < 0)
         return evs_fail_errno(err, r, CHECKPOINT_FILE);
     if (lock >= 0) {
         (void)io_close(lock); /* evs_open() takes it */
