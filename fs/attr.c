@@ -130,6 +130,7 @@ static mode_t mode_of(struct fs *fs, const struct node *n, const struct node_nam
     case NODE_METRICS:
     case NODE_REJECTED: /* shows each reader its own */
     case NODE_HEALTH:
+    case NODE_HOTPATH:
         return S_IFREG | 0444;
     case NODE_STATE:
         return S_IFREG | (dir_mode & 0444);

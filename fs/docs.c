@@ -220,6 +220,8 @@ int docs_make(const struct docs_reader *r, const struct node *n, char **ret, siz
         return printed(r, print_stats, ret, ret_n);
     case NODE_METRICS:
         return printed(r, print_metrics, ret, ret_n);
+    case NODE_HOTPATH:
+        return evs_hotpath(ret, ret_n);
     case NODE_REJECTED:
         got = evs_rejected(r->st, r->sees_all, r->uid, &text, &text_n, NULL);
         break;

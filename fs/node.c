@@ -41,6 +41,7 @@ static const struct node_traits traits[NODE_KINDS] = {
     [NODE_METRICS] = {.document = true},
     [NODE_REJECTED] = {.document = true},
     [NODE_HEALTH] = {.document = true},
+    [NODE_HOTPATH] = {.document = true},
 };
 
 struct entry {

@@ -29,6 +29,7 @@ enum node_kind {
     NODE_METRICS,
     NODE_REJECTED,
     NODE_HEALTH,
+    NODE_HOTPATH, /* only in a build that counts */
     NODE_KINDS
 };
 

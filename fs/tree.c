@@ -35,6 +35,9 @@ static const struct fixed {
     {NODE_DOT, "metrics.prom", NODE_METRICS},
     {NODE_DOT, "rejected.jsonl", NODE_REJECTED},
     {NODE_DOT, "health", NODE_HEALTH},
+#ifdef EVFS_HOTPATH
+    {NODE_DOT, "hotpath.json", NODE_HOTPATH},
+#endif
 };
 #define FIXED_N (sizeof fixed / sizeof *fixed)
 
@@ -284,6 +287,7 @@ void tree_parent(struct evs_store *st, const struct node *n, struct node *ret)
     case NODE_METRICS:
     case NODE_REJECTED:
     case NODE_HEALTH:
+    case NODE_HOTPATH:
         ret->kind = NODE_DOT;
         break;
     default: /* in the root */

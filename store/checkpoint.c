@@ -5,6 +5,7 @@
  * (2) It is written beside the old one, synced, and renamed: there is always a whole one or none.
  * (3) Numbers are little endian, as in memory on every machine that evfs runs on; the header says so. */
 #include "checkpoint.h"
+#include "hotpath.h"
 #include "crc.h"
 #include "io.h"
 
@@ -113,6 +114,7 @@ int checkpoint_write(int dirfd, struct index *ix, const struct checkpoint_mark *
     size_t table_bytes, ids_bytes;
     int fd, r = 0;
 
+    HOT(checkpoint);
     forget_what_is_not_the_logs(ix);
     table_settle(&ix->names);
     table_settle(&ix->ids);

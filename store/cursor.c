@@ -8,6 +8,7 @@
  * (4) Lines are pinned while they are looked at. Between two calls nothing is, but for what a peek has given:
  *     a file that is open and not read holds no memory. */
 #include "cursor.h"
+#include "hotpath.h"
 #include "io.h"
 
 #include <errno.h>
@@ -315,6 +316,8 @@ static int guarded(struct cursor *c, int (*fn)(void *), struct job *j)
 ssize_t cursor_read(struct cursor *c, uint64_t pos, void *buf, size_t n, struct evs_error *err)
 {
     struct job j = {.c = c, .pos = pos, .buf = buf, .n = n, .err = err};
+
+    HOT(read);
     int r = guarded(c, read_job, &j);
 
     cursor_done(c);

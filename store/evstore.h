@@ -171,6 +171,10 @@ EVS_API size_t evs_borders(struct evs_store *st, bool names, char *buf, size_t n
 EVS_API int evs_space(struct evs_store *st, uint64_t *ret_total, uint64_t *ret_free,
                       struct evs_error *err);
 
+/* Where time has gone in this process, in all stores: an array of spans with counts and histograms, as JSON. *ret_json
+ * is malloc'ed, the caller's. -EOPNOTSUPP unless built with -Dhotpath=true; -ENOMEM. */
+EVS_API int evs_hotpath(char **ret_json, size_t *ret_n);
+
 /* ---- names ----------------------------------------------------------------------------------- */
 
 /* A name in a file name: percent-encoding of what a file name can't say (docs/format.md, "Names").

@@ -11,6 +11,7 @@
  *     or chown that forbids it. Not under the lock, since a process's groups are asked for in /proc.
  * (5) Order: log_append, index_keep, index_apply, log_publish, index_report. A reader that sees a seq finds it
  *     in every set. */
+#include "hotpath.h"
 #include "ingest.h"
 #include "limits.h"
 #include "name.h"
@@ -25,6 +26,7 @@
 
 void ingest_lock(struct evs_store *st)
 {
+    HOT(wait);
     (void)pthread_mutex_lock(&st->commit);
 }
 
@@ -201,6 +203,7 @@ uint32_t ingest_prepare(struct evs_store *st, struct batch *b, const struct evs_
     struct evs_error later;
     bool failed = false;
 
+    HOT(prepare);
     b->through = target_dir(target);
     b->owners_gen = owners_gen(&st->owners);
     for (i = 0; i < n; i++) {
@@ -316,6 +319,7 @@ static NEEDS_COMMIT uint32_t decide(struct evs_store *st, struct batch *b, uint3
 {
     evs_seq end = log_end(st->lg);
 
+    HOT(decide);
     b->n_stored = 0;
     for (uint32_t i = 0; i < n; i++) {
         struct prepared *p = &b->p[i];
@@ -391,6 +395,7 @@ static NEEDS_COMMIT int write_lines(struct evs_store *st, struct batch *b, bool 
     size_t bound, used = 0;
     int r;
 
+    HOT(lines);
     if (!lines_room(b, &bound))
         return evs_fail(err, EVS_NO_MEMORY, EVS_NOWHERE);
     if ((r = log_reserve(st->lg, bound, b->n_stored, err)) < 0)
@@ -420,6 +425,7 @@ static NEEDS_COMMIT void apply(struct evs_store *st, const struct apply *ap)
 {
     struct index *ix = st->ix;
 
+    HOT(apply);
     for (uint32_t i = 0; i < ap->n; i++) {
         if (i + AHEAD < ap->n) {
             const struct set *s = index_set(ix, ap->recs[i + AHEAD].entity);
@@ -438,6 +444,7 @@ static NEEDS_COMMIT uint32_t commit_locked(struct evs_store *st, struct batch *b
     int64_t recorded = MAX(now, st->recorded_us);
     uint32_t done;
 
+    HOT(commit);
     if (log_read_only(st->lg)) {
         (void)evs_fail(err, EVS_READ_ONLY, b->p[0].ev.pos);
         return 0;
@@ -499,6 +506,7 @@ uint32_t ingest_commit(struct evs_store *st, struct batch *b, uint32_t n, bool t
     if (transaction && done)
         atomic_fetch_add_explicit(&st->transactions, 1, memory_order_relaxed);
     if (ap.n && st->on_change) {
+        HOT(report);
         b->changes.n = 0;
         index_report(st->ix, &ap, &b->changes);
         if (b->changes.n)

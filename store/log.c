@@ -17,6 +17,7 @@
  * */
 #include "log_state.h"
 
+#include "hotpath.h"
 #include "io.h"
 #include "limits.h"
 #include "resume.h"
@@ -311,6 +312,7 @@ int log_append(struct log *lg, const char *lines, size_t n_bytes, struct log_rec
 {
     bool broken = false;
 
+    HOT(log);
     assert(n_lines > 0 && n_bytes > 0 && lines[n_bytes - 1] == '\n');
     if (log_read_only(lg))
         return evs_fail(err, EVS_READ_ONLY, EVS_NOWHERE);

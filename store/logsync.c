@@ -12,6 +12,7 @@
  *     is read-only. What was durable before stays so. */
 #include "log_state.h"
 
+#include "hotpath.h"
 #include "io.h"
 
 static int sync_dir(struct log *lg, struct evs_error *err)
@@ -35,8 +36,10 @@ static int sync_pass(struct log *lg, struct evs_error *err)
         struct segment_mark to = segment_visible(s);
         bool called = false;
         r = sync_dir(lg, err);
-        if (r == 0)
+        if (r == 0) {
+            HOT(sync);
             r = segment_sync(s, to, &called, err);
+        }
         if (r < 0)
             break;
         atomic_fetch_add_explicit(&lg->syncs, called, memory_order_relaxed);
@@ -106,6 +109,7 @@ int log_sync(struct log *lg, evs_seq seq, struct evs_error *err)
     seq = MIN(seq, log_end(lg));
     if (log_durable(lg) >= seq)
         return 0;
+    HOT(durable);
     (void)pthread_mutex_lock(&lg->sync_lock);
     while (log_durable(lg) < seq && !lg->sync_failed) {
         if (lg->syncing)

@@ -2,6 +2,7 @@
 /* query: the reading face of evstore.h: names, children, views, cursors, state, marks. Thin: it checks
  * numbers that come from outside, guards what reads mapped bytes, and remembers damage for health. */
 #include "cursor.h"
+#include "hotpath.h"
 #include "ingest.h"
 #include "io.h"
 #include "limits.h"
@@ -350,8 +351,9 @@ int evs_state(struct evs_store *st, evs_entity e, char **ret_json, size_t *ret_n
     struct fold f = {0};
     struct evs_extent x = {0};
     struct evs_error why;
-    int r = evs_view_extent(st, &v, &x);
 
+    HOT(state);
+    int r = evs_view_extent(st, &v, &x);
     if (r < 0 && r != -ENOENT)
         return evs_fail_errno(err, r, "reading the idx"); /* not the same as no events */
     if (x.events == 0)

@@ -6,6 +6,7 @@
  * (4) Once a value that began in an earlier write turns out bad, failed is set and nothing is taken any more:
  *     where the next value would begin is not known.
  * Errors that are not the input's (a full disk) leave everything as it was before the write. */
+#include "hotpath.h"
 #include "ingest.h"
 #include "limits.h"
 #include "name.h"
@@ -265,6 +266,7 @@ static int fill_batch(struct take *t, struct evs_error *err)
 {
     size_t from = t->pos;
 
+    HOT(scan);
     t->b->n = 0;
     scratch_reset(&t->b->scratch);
     while (t->b->n < BATCH_EVENTS && t->pos - from < BATCH_BYTES) {
@@ -492,6 +494,7 @@ ssize_t evs_write(struct evs_writer *w, const void *buf, size_t n, const struct 
 
     if (n == 0)
         return 0;
+    HOT(write);
     t.b = batch_get(w->st);
     if (!t.b)
         return evs_fail(err, EVS_NO_MEMORY, EVS_NOWHERE);

@@ -306,3 +306,20 @@ SH
     same "$(cat "$T/user/health")" ok
     wait_for 20 test -s "$DATA/index.ckpt" # it has ended well
 }
+
+@test "a build with -Dhotpath=true says where time goes, others have no such file" {
+    hot=$MNT/.evfs/hotpath.json
+    if [ -z "${EVFS_SANITIZED-}" ]; then # scripts/test builds the sanitized one with it
+        [ ! -e "$hot" ]
+        same "$(ls "$MNT/.evfs" | grep -c hotpath)" 0
+        return
+    fi
+    for i in 1 2 3; do echo "{\"n\":$i}" >>"$E/hot/t.jsonl"; done
+    sync "$E/hot/t.jsonl"
+    cat "$E/hot/t.jsonl" "$E/hot/state.json" >/dev/null
+    for span in write scan prepare wait commit decide lines log apply durable read state; do
+        jq -e --arg span $span '.[] | select(.span == $span) | .count > 0 and .total_us > 0 and .most_us > 0 and
+            (.below_ns | add) == .count' "$hot" >/dev/null || { echo "$span"; cat "$hot"; false; }
+    done
+    jq -e 'map({(.span): .total_us}) | add | .commit < .write and .decide + .lines + .apply < .commit' "$hot"
+}

@@ -237,7 +237,11 @@ static void directories_list_what_exists(void)
     list(st, "types/placed", out);
     CHECK_STR(out, "events.jsonl");
     list(st, ".evfs", out);
+#ifdef EVFS_HOTPATH
+    CHECK_STR(out, "stats.json metrics.prom rejected.jsonl health hotpath.json");
+#else
     CHECK_STR(out, "stats.json metrics.prom rejected.jsonl health");
+#endif
     evs_close(st, NULL);
 }
 
