@@ -111,9 +111,11 @@ static void names_of(const void *ix, const struct line *l, uint32_t *ret_entity,
 
 static int fail_missing(const struct log *lg, evs_seq seq, struct evs_error *err)
 {
-    return evs_fail_at(err, EVS_DAMAGED, log_bytes(lg),
-                       "log: ends with event %llu of %llu ('evfs rebuild' gives up the others)",
-                       (unsigned long long)log_end(lg), (unsigned long long)seq);
+    return evs_fail_at(
+        err, EVS_DAMAGED, log_bytes(lg),
+        "log: ends with event %llu of %llu: run 'evfs verify --repair', or 'evfs rebuild' to "
+        "give up the others",
+        (unsigned long long)log_end(lg), (unsigned long long)seq);
 }
 
 int recover_index(int dirfd, bool read_only, struct log *lg, struct index **ret_ix,

@@ -96,9 +96,6 @@ static void tell_lost(const struct remake *m)
         repair_say(m->rp, "events %" PRIu64 " to %" PRIu64 " are gone%s", m->s->lost[i].seq,
                    m->s->lost[to - 1].seq, place);
     }
-    if (m->s->known > m->s->end)
-        repair_say(m->rp, "events %" PRIu64 " to %" PRIu64 " are gone: nothing is left of them",
-                   m->s->end + 1, m->s->known);
 }
 
 /* ---- writing ---- */
@@ -445,7 +442,7 @@ int repair_log(struct repair *rp, struct survey *s, const struct lost_event *los
         r = change_places(&m);
     }
     if (r == 0) {
-        rp->lost += s->n_lost + s->known - s->end;
+        rp->lost += s->n_lost;
         r = repair_remove_dir(rp, NEW_DIR, err);
     }
     free(m.aside);

@@ -6,9 +6,8 @@
  * lines and nothing else: from the first of its name up to the next file's.
  * Behind the last line of the last file may stand what a crash has left, if
  * its idx says that it was not durable. (4) What a file should have had and no file has is
- * lost. Behind the last line that was found, an event is only lost if something
- * stands in its place: else it is missing without a trace, but for what known
- * says. */
+ * lost. So is, behind the last line that was found, what anything says was
+ * durable: the checkpoint, a hash, the mark of an idx. */
 #include "survey.h"
 
 #include "crc.h"
@@ -226,8 +225,13 @@ const struct survey_line *survey_line(const struct survey *s, evs_seq seq)
 
 /* ---- the whole ---- */
 
-/* How many lines the header of its idx calls durable (docs/format.md, "The idx"). False: nothing is known. */
-static bool idx_mark(const struct survey *s, evs_seq first, uint64_t *ret)
+struct idx_says {
+    uint64_t n; /* so many lines are durable; */
+    bool sealed;
+};
+
+/* What the header of an idx says (docs/format.md, "The idx"). False: nothing is known. */
+static bool ask_idx(const struct survey *s, evs_seq first, struct idx_says *ret)
 {
     struct {
         char magic[8];
@@ -243,8 +247,25 @@ static bool idx_mark(const struct survey *s, evs_seq first, uint64_t *ret)
     bool good = fd >= 0 && io_read_all(fd, &h, sizeof h, 0) == (ssize_t)sizeof h &&
                 memcmp(h.magic, "evfsidx\n", sizeof h.magic) == 0 && h.version == 1 &&
                 h.crc == crc32c(0, &h, offsetof(__typeof__(h), crc)) && h.first == first;
-    *ret = good ? MIN(h.n, LIMIT_EVENTS) : 0;
+    *ret = good ? (struct idx_says){MIN(h.n, LIMIT_EVENTS), h.flags & 1} : (struct idx_says){0};
     return good;
+}
+
+/* Up to which event the idx files vouch for. A sealed one behind all lines is what a backup that was interrupted
+ * leaves. */
+static int take_idx(void *arg, const char *name)
+{
+    struct survey *s = arg;
+    struct idx_says says;
+    evs_seq first = 0;
+    int n = 0;
+
+    if (sscanf(name, "%20" SCNu64 ".idx%n", &first, &n) != 1 || n != 24 || name[n] || first == 0 ||
+        first > LIMIT_EVENTS || !ask_idx(s, first, &says) || says.n == 0)
+        return 0;
+    if (!says.sealed || (s->n_files && s->files[s->n_files - 1].first >= first))
+        s->known = MAX(s->known, MIN(first + says.n - 1, LIMIT_EVENTS));
+    return 0;
 }
 
 /* Does a line stand behind what run has seen that is none of those in it? */
@@ -273,7 +294,7 @@ static int look_at(struct survey *s, size_t i, evs_seq end, struct evs_error *er
 
     if (r < 0)
         return r;
-    f->marked = idx_mark(s, f->first, &f->mark);
+    f->marked = ask_idx(s, f->first, &(struct idx_says){0});
     run_through(bytes, f->first, all ? UINT64_MAX : end + 1, &run);
     while (all && j + 1 < s->n_files && s->files[j].first < run.end &&
            s->files[j + 1].first == run.end && run.pos == bytes.n)
@@ -281,11 +302,10 @@ static int look_at(struct survey *s, size_t i, evs_seq end, struct evs_error *er
     evs_seq limit =
         j < s->n_files && (all || s->files[j].first <= end) ? s->files[j].first : UINT64_MAX;
     bool last = limit == UINT64_MAX;
-    evs_seq vouched = MAX(f->mark ? f->first + f->mark - 1 : 0, s->known);
     f->end = MIN(run.end, limit);
     f->good = run.end >= limit || (run.pos == bytes.n && (!run.tx || last)) ||
-              (last && run.end > vouched) || (!all && last && run.end > end);
-    if (last && f->good && run.tx && run.end - 1 <= vouched)
+              (last && run.end > s->known) || (!all && last && run.end > end);
+    if (last && f->good && run.tx && run.end - 1 <= s->known)
         f->good = false; /* the transaction was whole once */
     if (all && last && f->good && !f->marked && goes_on(bytes, f->first, &run))
         f->good = false; /* and no idx to say that it was never durable */
@@ -315,21 +335,16 @@ static int add_piece(struct survey *s, evs_seq first, evs_seq end, uint32_t file
     return r;
 }
 
-/* Behind the last line of the last file: an event for each bad place that
- * something vouches for. */
+/* Behind the last line of the last file. */
 static evs_seq last_end(const struct survey *s, uint32_t file, evs_seq end)
 {
-    const struct survey_file *f = &s->files[file];
-    evs_seq to = f->first, vouched = MAX(f->mark ? f->first + f->mark - 1 : 0, s->known);
-    uint64_t trailing = 0;
+    evs_seq to = s->files[file].first;
 
+    if (end != UINT64_MAX)
+        return MAX(to, end + 1);
     if (s->n_lines && s->lines[s->n_lines - 1].seq >= to)
         to = s->lines[s->n_lines - 1].seq + 1;
-    if (end != UINT64_MAX)
-        return MAX(f->first, end + 1);
-    for (size_t i = s->n_bad; i-- > 0 && s->bad[i].file == file && s->bad[i].behind == UINT64_MAX;)
-        trailing++;
-    return to + MIN(vouched >= to ? vouched - to + 1 : 0, trailing);
+    return MAX(to, s->known + 1);
 }
 
 static int make_pieces(struct survey *s, evs_seq end)
@@ -353,8 +368,8 @@ static int make_pieces(struct survey *s, evs_seq end)
         at = f->good ? f->end : j < s->n_files ? s->files[j].first : last_end(s, (uint32_t)i, end);
         r = add_piece(s, f->first, at, (uint32_t)i, f->good);
     }
-    evs_seq last = s->n_lines ? s->lines[s->n_lines - 1].seq : 0;
-    if (r == 0 && end == UINT64_MAX && last >= at) { /* in a file of another name */
+    evs_seq last = MAX(s->n_lines ? s->lines[s->n_lines - 1].seq : 0, s->known);
+    if (r == 0 && end == UINT64_MAX && last >= at) { /* in a file of another name, or in none */
         r = add_piece(s, at, last + 1, SURVEY_NONE, false);
         at = last + 1;
     }
@@ -415,7 +430,7 @@ static int finish_tx(struct survey *s, struct evs_error *err)
 }
 
 /* Which bad place is which lost event's: as many between two lines as are
- * missing there, or by the seq that still stands there. */
+ * missing there. Behind all lines the first is the first one's. */
 static void place_lost(struct survey *s)
 {
     for (size_t i = 0; i < s->n_bad;) {
@@ -434,7 +449,7 @@ static void place_lost(struct survey *s)
                 to--;
         for (size_t k = from; k < to; k++) {
             s->lost[k].bad = (uint32_t)(i + MIN(k - from, n - 1));
-            s->lost[k].its_own = to - from == n;
+            s->lost[k].its_own = to - from == n || (k == from && b->behind == UINT64_MAX);
         }
         i += n;
     }
@@ -453,6 +468,8 @@ static int look_through(struct survey *s, evs_seq end, struct evs_error *err)
         bool twice = i > 0 && s->files[i].first == s->files[i - 1].first;
         s->files[i].put_in = twice || (end != UINT64_MAX && s->files[i].first > MAX(end, 1u));
     }
+    if ((r = io_list(s->dirfd, "log", take_idx, s)) < 0)
+        return evs_fail_errno(err, r, "log");
     for (size_t i = 0; r == 0 && i < s->n_files; i++)
         if (!s->files[i].put_in)
             r = look_at(s, i, end, err);

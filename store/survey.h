@@ -12,11 +12,10 @@
 struct survey_file {
     evs_seq first; /* as in its name */
     char name[48];
-    bool good;     /* it is lines [first, end), in order, and may stay as it is */
-    bool put_in;   /* the file before has its lines as well, and goes on with those of the next */
-    evs_seq end;   /* if good */
-    uint64_t mark; /* so many lines its idx calls durable */
-    bool marked;   /* it says so; else nothing is known */
+    bool good;   /* it is lines [first, end), in order, and may stay as it is */
+    bool put_in; /* the file before has its lines as well, and goes on with those of the next */
+    evs_seq end; /* if good */
+    bool marked; /* its idx says how many lines are durable; else nothing is known */
 };
 
 /* A whole line in a file that is not good. */
@@ -62,7 +61,7 @@ struct survey {
     struct survey_piece *pieces;
     size_t n_pieces;
     evs_seq end;   /* the log's last event, as it is to be */
-    evs_seq known; /* the last one of which anything tells: those behind end have left no bytes */
+    evs_seq known; /* the last one of which anything tells */
 
     struct { /* the bytes of files, as they are needed */
         uint32_t file;

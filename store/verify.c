@@ -230,9 +230,11 @@ static void load_checkpoint(struct verify *v, int dirfd)
         findings_add(&v->found, "%s: run 'evfs rebuild'",
                      evs_error_format(&why, text, sizeof text));
     } else if (m.seq > log_end(v->lg)) {
-        findings_add(&v->found,
-                     "log: ends with event %llu of %llu: run 'evfs rebuild' to give up the others",
-                     (unsigned long long)log_end(v->lg), (unsigned long long)m.seq);
+        findings_add(
+            &v->found,
+            "log: ends with event %llu of %llu: run 'evfs verify --repair', or 'evfs rebuild' to "
+            "give up the others",
+            (unsigned long long)log_end(v->lg), (unsigned long long)m.seq);
     } else if (checkpoint_mark_at(v->lg, m.seq, &is, NULL) == 0 && is.line_crc != m.line_crc) {
         findings_add(&v->found, "%s: belongs to another log: run 'evfs rebuild'", CHECKPOINT_FILE);
     } else {
@@ -336,8 +338,10 @@ int evs_verify(const char *dir, evs_report_fn *report, void *arg, struct evs_err
 
 int evs_rebuild(const char *dir, evs_report_fn *report, void *arg, struct evs_error *err)
 {
+    const struct log_options lo = {.segment_bytes = DEFAULT_SEGMENT_BYTES, .read_only = true};
     const struct evs_options o = {.must_exist = true};
     struct evs_store *st;
+    struct log *lg;
     char text[160];
     int r;
 
@@ -349,6 +353,10 @@ int evs_rebuild(const char *dir, evs_report_fn *report, void *arg, struct evs_er
     AUTO_CLOSE int lock = io_open(dirfd, "lock", O_RDONLY, 0);
     if (lock >= 0 && io_lock(lock, false) < 0)
         return evs_fail_at(err, EVS_IN_USE, EVS_NOWHERE, "%s", dir);
+    /* Where the log can't be opened the checkpoint may be the only one that knows what was lost. */
+    if ((r = log_open(dirfd, &lo, &lg, err)) < 0)
+        return r;
+    log_abandon(lg);
     r = checkpoint_remove(dirfd);
     if (r < 0)
         return evs_fail_errno(err, r, CHECKPOINT_FILE);

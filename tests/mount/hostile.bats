@@ -269,9 +269,15 @@ P
     refuses_to_mount "$(basename "$last") is missing" # and nothing was thrown away by the first try
     refused "$EVFS_BIN" verify "$DATA"
     refused "$EVFS_BIN" rebuild "$DATA"
-    "$EVFS_BIN" verify --repair "$DATA"
+    code=0
+    "$EVFS_BIN" verify --repair "$DATA" >"$T/said" || code=$?
+    same $code 3 # events are gone, and nothing else
+    lost=$((1001 - 10#$(basename "$last" .jsonl)))
+    same "$(grep -c '^event [0-9]*: a t version [0-9]* is gone$' "$T/said")" $lost
+    "$EVFS_BIN" rebuild "$DATA"
     start_store
-    same "$(lines "$F")" $((10#$(basename "$last" .jsonl) - 1))
+    same "$(lines "$F")" 1000
+    same "$(grep -c '"type":"evfs.lost"' "$F")" $lost
     stop_store
     rm -r "$DATA/log"
     refuses_to_mount 'log: ends with event 0'

@@ -277,8 +277,8 @@ static void test_one_of_another_log_is_ignored(void)
         if (n < 200) { /* as if the end of the log were lost: rebuilt only if somebody says so */
             CHECK_EQ(evs_open(dir, NULL, &none, &err), -EIO);
             CHECK_EQ(err.why, EVS_DAMAGED);
-            CHECK_STR(err.detail,
-                      "log: ends with event 100 of 200 ('evfs rebuild' gives up the others)");
+            CHECK_STR(err.detail, "log: ends with event 100 of 200: run 'evfs verify --repair', or "
+                                  "'evfs rebuild' to give up the others");
             CHECK_EQ(evs_verify(dir, NULL, NULL, &err), 1);
             CHECK_EQ(evs_rebuild(dir, NULL, NULL, &err), 0);
             st = open_store(NULL);

@@ -226,11 +226,11 @@ static void test_a_checkpoint_of_the_old_log_is_not_believed(void)
 {
     char names[FILES][64];
     struct evs_store *st;
-    bool is_new = false, stays = true;
+    bool is_new = false, stays = true, slow = false;
     int tried = 0;
     size_t len, n;
 
-    for (uint64_t at = 1; !is_new || stays; at += is_new ? 1 : 5) {
+    for (uint64_t at = 1; !is_new || stays; at += slow ? 1 : 5) {
         restore();
         CHECK(list("log", ".jsonl", names) > 2);
         char *p = read_file(names[1], &len), *q;
@@ -239,13 +239,15 @@ static void test_a_checkpoint_of_the_old_log_is_not_believed(void)
         if (killed_at(at, true) != IO_FAULT_EXIT)
             break;
         q = read_file(names[1], &n);
-        bool was_new = is_new;
         is_new = q && memmem(q, n, LOST_TYPE, strlen(LOST_TYPE));
         stays = access(path_of(CHECKPOINT_FILE), F_OK) == 0;
         free(p);
         free(q);
-        if (is_new && !was_new && at > 5)
-            at -= 5; /* one by one from here */
+        if (is_new && !slow) { /* once more, one by one */
+            slow = stays = true;
+            at -= 5;
+            continue;
+        }
         if (!is_new || !stays)
             continue;
         tried++;
@@ -296,6 +298,42 @@ static void test_a_missing_segment_is_told_by_its_events(void)
     check_repaired(true); /* the checkpoint knows whose they were */
     CHECK_EQ(repair(), 0);
     CHECK_EQ(done.found, 0);
+}
+
+/* The end of the log: a segment whose idx is left, or its lines from a line's start on. The idx knows how many were
+ * durable, the checkpoint whose they were. */
+static void test_a_lost_end_is_told_by_its_events(void)
+{
+    char names[FILES][64], path[64], text[100];
+
+    for (int i = 0; i < 8; i++) {
+        bool cut = i & 1, exact = i & 2, hashed = i & 4;
+        size_t len = 0;
+        restore();
+        size_t n = list("log", ".jsonl", names);
+        char *p = read_file(names[n - 1], &len);
+        evs_seq first = strtoull(names[n - 1] + 4, NULL, 10) + (cut ? 2 : 0);
+        write_file(names[n - 1], p, was[first - (cut ? 2 : 0)].n + was[first - (cut ? 1 : 0)].n);
+        free(p);
+        if (!cut)
+            CHECK_EQ(unlink(path_of(names[n - 1])), 0);
+        if (!exact)
+            CHECK_EQ(unlink(path_of(CHECKPOINT_FILE)), 0);
+        (void)snprintf(path, sizeof path, "%.24s.sha256", names[n - 2]);
+        CHECK(hashed || unlink(path_of(path)) == 0);
+        look_what_is_left();
+        said[0] = '\0';
+        CHECK(findings() > 0);
+        (void)snprintf(text, sizeof text, "events %" PRIu64 " to %d are in no file", first, EVENTS);
+        CHECK(strstr(said, text));
+        CHECK_FAIL(evs_rebuild(dir, NULL, NULL, &err), err, DAMAGED); /* and forgets nothing */
+        CHECK_EQ(repair(), 0);
+        CHECK_EQ(done.lost, EVENTS - first + 1);
+        check_repaired(exact);
+        CHECK_EQ(evs_rebuild(dir, NULL, NULL, &err), 0);
+        CHECK_EQ(repair(), 0);
+        CHECK_EQ(done.found, 0);
+    }
 }
 
 static void test_what_is_well_is_left_alone(void)
@@ -497,6 +535,7 @@ int main(void)
     make_store();
     RUN(test_what_is_well_is_left_alone);
     RUN(test_a_missing_segment_is_told_by_its_events);
+    RUN(test_a_lost_end_is_told_by_its_events);
     RUN(test_what_is_set_aside_stays);
     RUN(test_what_is_not_the_logs_stays);
     RUN(test_a_missing_hash_is_made_again);
