@@ -24,11 +24,12 @@ if [ -z "${SCRATCH:-}" ]; then
 else
     SCRATCH=$(mktemp -d "$SCRATCH/evfs-bench.XXXXXX")
 fi
+[ -d "$BUILD/bench" ] || JSONL=${JSONL:-/dev/null}
 JSONL=${JSONL:-$BUILD/bench/$(basename "$0" .sh).jsonl}
 : >"$JSONL"
 mnt=$SCRATCH/mnt
 daemon=
-redis=
+servers=()
 rows=
 v=()
 us=
@@ -53,10 +54,12 @@ stop_store() {
     daemon=
 }
 cleanup() {
-    local status=$?
+    local status=$? server
     stop_store
-    [ -z "$redis" ] || kill "$redis" 2>/dev/null || true
-    [ -z "$redis" ] || wait "$redis" 2>/dev/null || true
+    for server in "${servers[@]}"; do
+        kill "$server" 2>/dev/null || true
+        wait "$server" 2>/dev/null || true
+    done
     if mountpoint -q "$mnt" 2>/dev/null; then say "$mnt is still mounted: left"; else rm -rf "$SCRATCH"; fi
     exit "$status"
 }
@@ -79,6 +82,18 @@ start_store() {
     cat "$log" >&2
     daemon=
     die "the store was not mounted"
+}
+
+# served PID COMMAND...: a server that was started in the background; it is there when the command works. It is
+# stopped when the script ends, whatever the end.
+served() {
+    servers+=("$1")
+    for _ in $(seq 300); do
+        ! "${@:2}" >/dev/null 2>&1 || return 0
+        kill -0 "$1" 2>/dev/null || break
+        sleep 0.1
+    done
+    die "did not start: $(tr '\0' ' ' <"/proc/$1/cmdline" 2>/dev/null || echo "process $1")"
 }
 
 # Values are measured into the array v, then put into another unit, then made a row:
@@ -114,7 +129,7 @@ rate() { convert "printf \"%.0f\\n\", $1 * 1e6 / \$1"; }    # us for $1 things -
 per() { convert "printf \"%.2f\\n\", \$1 / $1"; }           # us for $1 things -> us each
 gbs() { convert "printf \"%.2f\\n\", $1 / \$1 / 1e3"; }     # us for $1 bytes -> GB/s
 
-# row NAME UNIT [GOAL]: of v. A goal is ">=4000000" or "<=5".
+# row NAME UNIT [GOAL]: of v. A goal is ">=4000000" or "<=5", or of the ratio to the base, ">=1.6x".
 row() {
     [ ${#v[@]} -gt 0 ] || die "no value for: $1"
     rows+=$(printf '%s\n' "${v[@]}" | sort -g | awk -v name="$1" -v unit="$2" -v goal="${3:-}" '
@@ -175,17 +190,31 @@ answer() {
     row "$2" us ${3:+"$3"}
 }
 
-# missing NAME PROGRAM: a row that could not be measured.
-missing() { rows+="$1"$'\t'"$2 is not installed"$'\n'; }
+# absent NAME WHY, missing NAME PROGRAM: a row that could not be measured.
+absent() { rows+="$1"$'\t'"$2"$'\n'; }
+missing() { absent "$1" "$2 is not installed"; }
 
-# table [BASE]: print the rows and forget them. BASE is the name of the row that the others of the
-# same unit are divided by.
+# memory_of PID: bytes of the process and its children, without files that the kernel has in its cache.
+memory_of() {
+    local p
+    for p in "$1" $(cat "/proc/$1/task/$1/children"); do
+        cat "/proc/$p/smaps_rollup" 2>/dev/null || true
+    done | awk '/^Pss_(Anon|Shmem)/ { kb += $2 } END { print kb * 1024 }'
+}
+
+# table [BASE [PREFIX]]: print the rows, those whose names begin with PREFIX, and forget them. BASE is the name of
+# the row that the others of the same unit are divided by.
 table() {
-    printf '%s' "$rows" | awk -F '\t' -v base="${1:-}" -v json="$JSONL" -v script="$(basename "$0" .sh)" \
+    local mine
+    mine=$(awk -v p="${2:-}" 'index($0, p) == 1' <<<"$rows")
+    rows=$(awk -v p="${2:-}" '$0 != "" && index($0, p) != 1 { print }' <<<"$rows")
+    rows=${rows:+$rows$'\n'}
+    printf '%s\n' "$mine" | grep . | awk -F '\t' -v base="${1:-}" -v json="$JSONL" -v script="$(basename "$0" .sh)" \
         -v scale="$SCALE" '
         function quoted(s) { gsub(/["\\]/, "\\\\&", s); return "\"" s "\"" }
-        function verdict(goal, got) {
-            if (goal == "" || scale != 1) return ""
+        function verdict(goal, got, ratio) {
+            if (goal ~ /x$/) got = ratio
+            if (goal == "" || got == "" || scale != 1) return ""
             return (goal ~ /^>/ ? got >= substr(goal, 3) + 0 : got <= substr(goal, 3) + 0) ? "met" : "missed"
         }
         { line[NR] = $0; if ($1 == base) { b = $3; unit = $2 } if ($7 != "") goals = 1 }
@@ -202,7 +231,7 @@ table() {
                     continue
                 }
                 ratio = (base != "" && f[2] == unit && b > 0) ? sprintf("%.2f", f[3] / b) : ""
-                met = verdict(f[7], f[3])
+                met = verdict(f[7], f[3], ratio)
                 print "| " f[1] " | " f[2] " | " f[3] " | " f[4] " - " f[5] " | " f[6] " | " ratio " |" \
                     (goals ? " " f[7] (met == "" ? "" : ": " met) " |" : "")
                 print j ",\"unit\":" quoted(f[2]) ",\"median\":" f[3] ",\"min\":" f[4] ",\"q1\":" f[8] \
@@ -213,7 +242,6 @@ table() {
             }
             print ""
         }'
-    rows=
 }
 
 # machine: one line that every figure needs beside it.
@@ -228,6 +256,17 @@ machine() {
 
 # one_core COMMAND...: on one CPU, where that can be said.
 one_core() { if have taskset; then taskset -c 0 "$@"; else "$@"; fi; }
+
+# writers KIND ARGUMENT...: evfs-writers on $SCRATCH/w, which is new each time, with $SCRATCH/in.jsonl.
+writers() {
+    rm -rf "$SCRATCH"/w "$SCRATCH"/w-*
+    "$drivers/evfs-writers" "${@:2}" "$1" "$SCRATCH/w" "$SCRATCH/in.jsonl"
+}
+# mount_writers ARGUMENT...: the same through the mount, a file each; one_file_writers: all of one file.
+mount_writers() {
+    "$drivers/evfs-writers" "$@" file "$mnt/entities/writer/%d/event.jsonl" "$SCRATCH/in.jsonl"
+}
+one_file_writers() { "$drivers/evfs-writers" "$@" file "$mnt/events.jsonl" "$SCRATCH/in.jsonl"; }
 
 # gen FILE ARGUMENT...: evfs-gen into FILE.
 gen() {

@@ -28,7 +28,7 @@ load_plain() {
     elapsed append_to "$SCRATCH/plain"
 }
 say "load"
-each load; rate "$n"; row "cat $n events >> events.jsonl" events/s
+each load; rate "$n"; row "cat $n events >> events.jsonl" events/s ">=1500000"
 each load_plain; rate "$n"; row "the same >> plain file" events/s
 table "the same >> plain file"
 
@@ -37,7 +37,7 @@ say "single writes"
 event=$mnt/entities/bench/one/ev.jsonl
 start_store "$SCRATCH/data"
 drive "$drivers/evfs-oneshot" "$event" "$RUNS"
-row "write(2) of one event, open descriptor" us
+row "write(2) of one event, open descriptor" us "<=25"
 drive "$drivers/evfs-oneshot" "$SCRATCH/one" "$RUNS"
 row "the same to a plain file" us
 table "the same to a plain file"
@@ -55,7 +55,7 @@ loop_redis() {
     done
 }
 say "shell loops"
-each elapsed loop_echo "$event" "$echoes"; per "$echoes"; row "bash echo >> an existing file" us
+each elapsed loop_echo "$event" "$echoes"; per "$echoes"; row "bash echo >> an existing file" us "<=120"
 each elapsed loop_echo "$SCRATCH/one" "$echoes"; per "$echoes"; row "bash echo >> plain file" us
 if have sqlite3; then
     sqlite3 "$SCRATCH/loop.db" \
@@ -67,11 +67,7 @@ fi
 if have redis-server && have redis-cli; then
     redis-server --port 0 --unixsocket "$SCRATCH/redis.sock" --dir "$SCRATCH" --save '' \
         --appendonly yes --appendfsync everysec >"$SCRATCH/redis.log" 2>&1 &
-    redis=$!
-    for _ in $(seq 50); do
-        [ -S "$SCRATCH/redis.sock" ] && break
-        sleep 0.1
-    done
+    served $! redis-cli -s "$SCRATCH/redis.sock" PING
     each elapsed loop_redis "$processes"; per "$processes"; row "redis-cli XADD (a process each)" us
 else
     missing "redis-cli XADD (a process each)" redis
@@ -97,9 +93,9 @@ cp "$mnt/events.jsonl" "$SCRATCH/copy"
 stop_store
 base="cat of a plain file with the same bytes"
 read_1m() { dd if="$1" of=/dev/null bs=1M status=none; }
-each first_read; gbs "$bytes"; row "first cat of events.jsonl after mounting" GB/s
+each first_read; gbs "$bytes"; row "first cat of events.jsonl after mounting" GB/s ">=1.5"
 start_store "$SCRATCH/data"
-each elapsed read_all "$mnt/events.jsonl"; gbs "$bytes"; row "cat again, nothing appended" GB/s
+each elapsed read_all "$mnt/events.jsonl"; gbs "$bytes"; row "cat again, nothing appended" GB/s ">=5"
 each elapsed read_1m "$mnt/events.jsonl"; gbs "$bytes"; row "dd bs=1M, nothing appended" GB/s
 each after_append; gbs "$bytes"; row "cat again, one append before each" GB/s
 stop_store
@@ -109,6 +105,24 @@ each elapsed read_all "$mnt/events.jsonl"; gbs "$bytes"; row "cat again, mounted
 stop_store
 each elapsed read_all "$SCRATCH/copy"; gbs "$bytes"; row "$base" GB/s
 table "$base"
+
+# ---- small reads, a process each
+again() { for ((i = 0; i < processes; i++)); do "$@" >/dev/null; done; }
+small() { us_of "$processes" elapsed again "$@"; }
+start_store "$SCRATCH/data"
+measure "tail -n 1 events.jsonl" us -- small tail -n 1 "$mnt/events.jsonl"
+measure "tail -n 1 plain file" us -- small tail -n 1 "$SCRATCH/copy"
+measure "cat of an event: cat entities/E/TYPE.jsonl" us -- small cat "${event%ev.jsonl}first.jsonl"
+measure "ls -l of an entity" us -- small ls -l "${event%/*}"
+mkdir "$SCRATCH/few"
+touch "$SCRATCH/few"/{1,2,3,4}
+echo '{"total":99}' >"$SCRATCH/few/first"
+echo '{"total":99}' >>"${event%ev.jsonl}first.jsonl"
+measure "cat of a plain file" us -- small cat "$SCRATCH/few/first"
+measure "ls -l of a plain directory" us -- small ls -l "$SCRATCH/few"
+rounds
+table "cat of a plain file"
+stop_store
 rm -rf "$SCRATCH/copy" "$SCRATCH/plain" "$SCRATCH/data"
 
 # ---- a large directory
@@ -126,7 +140,7 @@ seq 1 "$n" | sed 's|.*|{"entity":"many/&","type":"t","data":1}|' >>"$mnt/events.
 rss; row "daemon's memory before" KiB
 list "$mnt/entities/many" "$n"
 v=("$us"); per 1000; row "ls -f of $n entities, the first" ms
-each list "$mnt/entities/many" "$n"; per 1000; row "ls -f of $n entities" ms
+each list "$mnt/entities/many" "$n"; per 1000; row "ls -f of $n entities" ms "<=1000"
 rss; row "daemon's memory after" KiB
 stop_store
 # A plain directory of so many files takes long to make: a tenth, and ten times its time.

@@ -35,3 +35,5 @@ try() { # try NAME [VARIABLE=VALUE...]
 @test "bench/state.sh" { try state; }
 @test "bench/index.sh" { try index; }
 @test "bench/time-travel.sh" { try time-travel; }
+@test "bench/concurrent.sh" { try concurrent; }
+@test "bench/sync.sh" { try sync; }
