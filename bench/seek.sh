@@ -11,7 +11,7 @@ gen "$SCRATCH/in.jsonl" "$n" --entities 2
 machine
 base="pread(2) at a random byte of a plain file"
 drive "$drivers/evfs-seek" "$SCRATCH/st" "$SCRATCH/in.jsonl" orders/0
-row "64 bytes at a random byte of $((n / 2)) events, checked" us
+row "64 bytes at a random byte of $((n / 2)) events, checked" us "<=10"
 drive "$drivers/evfs-seek" :memory: "$SCRATCH/in.jsonl" orders/0
 row "the same of a store in memory" us
 drive "$drivers/evfs-seek" --plain "$SCRATCH/in.jsonl"

@@ -37,3 +37,4 @@ try() { # try NAME [VARIABLE=VALUE...]
 @test "bench/time-travel.sh" { try time-travel; }
 @test "bench/concurrent.sh" { try concurrent; }
 @test "bench/sync.sh" { try sync; }
+@test "bench/memory.sh" { try memory; }
