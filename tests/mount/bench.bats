@@ -38,3 +38,4 @@ try() { # try NAME [VARIABLE=VALUE...]
 @test "bench/concurrent.sh" { try concurrent; }
 @test "bench/sync.sh" { try sync; }
 @test "bench/memory.sh" { try memory; }
+@test "bench/peers.sh" { try peers; }
