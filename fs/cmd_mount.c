@@ -20,6 +20,9 @@ static const char help[] =
     "                   allow_other          other users may use the mount\n"
     "                   segment_size=SIZE    of the log's files: 64K to 4G; 256M if not given\n"
     "                   compress=LEVEL|off   of sealed segments, 1 to 19; 15 if not given\n"
+    "                   io_uring             requests by io_uring instead of read and write, if\n"
+    "                                        the kernel and the libfuse that evfs is built with "
+    "can\n"
     "                   debug                print every request; stays in the foreground\n";
 
 /* What mount(8) and fstab may say, and what is so anyway. */
@@ -50,11 +53,9 @@ static bool set_flag(struct mount_options *o, const char *opt)
     const struct {
         const char *name;
         bool *flag;
-    } flags[] = {{"sync", &o->sync},
-                 {"strict", &o->strict},
-                 {"allow_other", &o->allow_other},
-                 {"ro", &o->read_only},
-                 {"debug", &o->debug}};
+    } flags[] = {
+        {"sync", &o->sync},    {"strict", &o->strict},     {"allow_other", &o->allow_other},
+        {"ro", &o->read_only}, {"io_uring", &o->io_uring}, {"debug", &o->debug}};
 
     for (size_t i = 0; i < sizeof flags / sizeof *flags; i++) {
         if (strcmp(opt, flags[i].name) == 0) {

@@ -140,6 +140,7 @@ static void print_stats(FILE *f, const struct docs_reader *r)
         else
             fprintf(f, ",\"%s\":%" PRIu64, all[i].json, all[i].value);
     }
+    fprintf(f, ",\"io_uring\":%s", r->rings ? "true" : "false");
     if (s.chained)
         fprintf(f, ",\"sealed\":{\"events\":%" PRIu64 ",\"sha256\":\"%s\"}", s.chained, s.sha256);
     fputs("}\n", f);

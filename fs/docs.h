@@ -9,6 +9,7 @@
 struct docs_reader {
     struct evs_store *st;
     uid_t uid;
+    bool rings;                    /* requests come by io_uring */
     bool sees_all;                 /* of rejected.jsonl: root and the mount's owner */
     uint64_t names, leases, files; /* of the mount, for the statistics */
 };

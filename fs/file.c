@@ -83,6 +83,7 @@ void file_free(struct open_file *f)
 struct docs_reader file_reader(struct fs *fs, uid_t uid)
 {
     struct docs_reader r = {.st = fs->st,
+                            .rings = fs->rings,
                             .uid = uid,
                             .sees_all = uid == 0 || uid == fs->owner,
                             .names = nodes_count(fs->nodes),

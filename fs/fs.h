@@ -39,10 +39,10 @@ struct fs {
         settling; /* held while a lease is granted, and for writing where owners have changed */
     struct pool *pool, *sync_pool; /* a pool of one: no sync waits behind states and documents */
     struct sync_queue syncs;
-    bool strict, sync, read_only; /* const while mounted */
-    uid_t owner;                  /* of the mount */
-    int64_t start_us;             /* the time of what has no event */
-    pthread_mutex_t owners_lock;  /* of changes: from reading an owner to setting it */
+    bool strict, sync, read_only, rings; /* const while mounted */
+    uid_t owner;                         /* of the mount */
+    int64_t start_us;                    /* the time of what has no event */
+    pthread_mutex_t owners_lock;         /* of changes: from reading an owner to setting it */
     pthread_mutex_t files_lock;
     struct open_file *files;            /* under files_lock */
     size_t files_n;                     /* under files_lock */

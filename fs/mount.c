@@ -28,7 +28,10 @@
 #include <unistd.h>
 
 #define POOL_THREADS 4
-#define READY        "ready" /* what the child says when it has mounted */
+#define RING_DEPTH                                                                                 \
+    "32" /* requests a processor: those that wait for a sync or a document hold one each */
+#define RING_SWITCH "/sys/module/fuse/parameters/enable_uring"
+#define READY       "ready" /* what the child says when it has mounted */
 
 static bool to_syslog; /* set once, before there are threads */
 
@@ -222,6 +225,28 @@ static int add_option(struct fuse_args *args, char **all, const char *name, cons
     return fuse_opt_add_opt_escaped(all, text);
 }
 
+/* Can requests come by io_uring? Where not, it is said why, and they come as ever. */
+static bool rings(void)
+{
+#ifdef EVFS_IO_URING
+    char c = 'N';
+    int fd = open(RING_SWITCH, O_RDONLY | O_CLOEXEC);
+
+    if (fd >= 0) {
+        (void)!read(fd, &c, 1);
+        (void)close(fd);
+    }
+    if (c != 'Y')
+        fs_log(LOG_WARNING, "io_uring: the kernel %s: going on without",
+               fd < 0 ? "is too old for it (Linux 6.14)" : "has it switched off (" RING_SWITCH ")");
+    return c == 'Y';
+#else
+    fs_log(LOG_WARNING, "io_uring: this evfs is built with a libfuse without it "
+                        "(scripts/build-libfuse): going on without");
+    return false;
+#endif
+}
+
 static int mount_args(struct mount *m, struct fuse_args *args)
 {
     const struct mount_options *o = m->o;
@@ -237,6 +262,11 @@ static int mount_args(struct mount *m, struct fuse_args *args)
         r |= add_option(args, &all, "ro", NULL);
     if (o->debug)
         r |= add_option(args, &all, "debug", NULL);
+    if (o->io_uring && rings()) {
+        r |= add_option(args, &all, "io_uring", NULL);
+        r |= add_option(args, &all, "io_uring_q_depth", RING_DEPTH);
+        m->fs.rings = true;
+    }
     r |= fuse_opt_add_arg(args, "-o");
     r |= all ? fuse_opt_add_arg(args, all) : -1;
     free(all);

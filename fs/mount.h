@@ -17,6 +17,7 @@ struct mount_options {
     bool debug;                /* libfuse prints every request; implies foreground */
     uint32_t sync_interval_ms; /* 0: the store's default; UINT32_MAX: never */
     uint64_t segment_bytes;    /* 0: the store's default */
+    bool io_uring;             /* requests through rings where libfuse and the kernel can */
     int compress;              /* level; 0: the store's default; -1: off */
 };
 

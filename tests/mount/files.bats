@@ -323,3 +323,16 @@ SH
     done
     jq -e 'map({(.span): .total_us}) | add | .commit < .write and .decide + .lines + .apply < .commit' "$hot"
 }
+
+@test "-o io_uring: requests come by it, or it is said why not, and all works" {
+    stop_store
+    : >"$LOG"
+    start_store -o io_uring
+    for i in 1 2 3; do echo "{\"n\":$i}" >>"$E/ring/t.jsonl"; done
+    sync "$E/ring/t.jsonl"
+    same "$(cat "$E/ring/t.jsonl")" $'{"n":1}\n{"n":2}\n{"n":3}'
+    same "$(cat "$E/ring/state.json")" '{"n":3}'
+    rings=$(jq .io_uring "$MNT/.evfs/stats.json")
+    # Either it is so, or the log says in words that it is not.
+    [ "$rings" = true ] && ! grep -q 'io_uring' "$LOG" || { [ "$rings" = false ] && grep -q 'io_uring: .*going on without' "$LOG"; }
+}

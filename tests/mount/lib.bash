@@ -4,7 +4,7 @@
 # teardown() always unmounts. Nothing here sleeps to synchronize: it polls for what it waits for.
 #
 # From the environment: EVFS_BIN the program, EVFS_SOURCE_DIR the repository, EVFS_TEST_DATA real data,
-# EVFS_TEST_MODE quick|ci|long, EVFS_KILLS, EVFS_SANITIZED, EVFS_TEST_TMP where T is made.
+# EVFS_TEST_MODE quick|ci|long, EVFS_KILLS, EVFS_SANITIZED, EVFS_MOUNT_OPTIONS (-o …, of each mount), EVFS_TEST_TMP where T is made.
 
 bats_require_minimum_version 1.5.0
 export LC_ALL=C.UTF-8 PYTHONDONTWRITEBYTECODE=1
@@ -69,7 +69,8 @@ mounted_or_dead() { mounted || ! kill -0 "$PID" 2>/dev/null; }
 
 # start_store [OPTIONS OF evfs mount]: mounts DATA at MNT and waits until it is there.
 start_store() {
-    "$EVFS_BIN" mount -f "$@" "$DATA" "$MNT" >>"$LOG" 2>&1 3>&- &
+    # shellcheck disable=SC2086
+    "$EVFS_BIN" mount -f ${EVFS_MOUNT_OPTIONS-} "$@" "$DATA" "$MNT" >>"$LOG" 2>&1 3>&- &
     PID=$!
     [ -z "${EVFS_TEST_TMP-}" ] || echo $PID >>"$EVFS_TEST_TMP/pids"
     wait_for 60 mounted_or_dead
