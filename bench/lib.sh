@@ -127,7 +127,6 @@ drive() {
 convert() { mapfile -t v < <(printf '%s\n' "${v[@]}" | awk "{ $1 }"); }
 rate() { convert "printf \"%.0f\\n\", $1 * 1e6 / \$1"; }    # us for $1 things -> things/s
 per() { convert "printf \"%.2f\\n\", \$1 / $1"; }           # us for $1 things -> us each
-gbs() { convert "printf \"%.2f\\n\", $1 / \$1 / 1e3"; }     # us for $1 bytes -> GB/s
 
 # row NAME UNIT [GOAL]: of v. A goal is ">=4000000" or "<=5", or of the ratio to the base, ">=1.6x".
 row() {
@@ -142,7 +141,7 @@ row() {
 }
 
 # What is compared takes turns, so that a machine that slows down slows all of it:
-#   measure NAME UNIT [GOAL] -- COMMAND...   the command prints a figure, or as many as it likes
+#   measure NAME UNIT [GOAL] -- COMMAND...   the command prints one figure
 #   rounds                                   each once as a warm-up, then RUNS times in turn; their rows
 m_name=()
 m_row=()
@@ -159,18 +158,19 @@ measure() {
     m_command+=("$(printf '%q ' "$@")")
 }
 rounds() {
-    local i round
-    for i in "${!m_row[@]}"; do
-        say "${m_name[i]}"
-        eval "${m_command[i]}" >"$SCRATCH/out"
-        : >"$SCRATCH/round.$i"
+    local m_i m_round # names that no command sets
+    for m_i in "${!m_row[@]}"; do
+        say "${m_name[m_i]}"
+        eval "${m_command[m_i]}" >"$SCRATCH/round.$m_i"
+        : >"$SCRATCH/round.$m_i"
     done
-    for round in $(seq "$RUNS"); do
-        for i in "${!m_row[@]}"; do eval "${m_command[i]}" >>"$SCRATCH/round.$i"; done
+    for m_round in $(seq "$RUNS"); do
+        for m_i in "${!m_row[@]}"; do eval "${m_command[m_i]}" >>"$SCRATCH/round.$m_i"; done
     done
-    for i in "${!m_row[@]}"; do
-        mapfile -t v <"$SCRATCH/round.$i"
-        eval "row ${m_row[i]}"
+    for m_i in "${!m_row[@]}"; do
+        mapfile -t v <"$SCRATCH/round.$m_i"
+        [ ${#v[@]} = "$RUNS" ] || die "${m_name[m_i]}: ${#v[@]} figures of $RUNS runs"
+        eval "row ${m_row[m_i]}"
     done
     m_name=()
     m_row=()

@@ -27,19 +27,17 @@ load_plain() {
     rm -f "$SCRATCH/plain"
     elapsed append_to "$SCRATCH/plain"
 }
-say "load"
-each load; rate "$n"; row "cat $n events >> events.jsonl" events/s ">=1500000"
-each load_plain; rate "$n"; row "the same >> plain file" events/s
+measure "cat $n events >> events.jsonl" events/s ">=1500000" -- rate_of "$n" load
+measure "the same >> plain file" events/s -- rate_of "$n" load_plain
+rounds
 table "the same >> plain file"
 
 # ---- one write
-say "single writes"
 event=$mnt/entities/bench/one/ev.jsonl
 start_store "$SCRATCH/data"
-drive "$drivers/evfs-oneshot" "$event" "$RUNS"
-row "write(2) of one event, open descriptor" us "<=25"
-drive "$drivers/evfs-oneshot" "$SCRATCH/one" "$RUNS"
-row "the same to a plain file" us
+measure "write(2) of one event, open descriptor" us "<=25" -- "$drivers/evfs-oneshot" "$event" 1
+measure "the same to a plain file" us -- "$drivers/evfs-oneshot" "$SCRATCH/one" 1
+rounds
 table "the same to a plain file"
 
 # ---- loops of the shell
@@ -54,57 +52,61 @@ loop_redis() {
         redis-cli -s "$SCRATCH/redis.sock" XADD e '*' data '{"total":99}' >/dev/null
     done
 }
-say "shell loops"
-each elapsed loop_echo "$event" "$echoes"; per "$echoes"; row "bash echo >> an existing file" us "<=120"
-each elapsed loop_echo "$SCRATCH/one" "$echoes"; per "$echoes"; row "bash echo >> plain file" us
+measure "bash echo >> an existing file" us "<=120" -- us_of "$echoes" elapsed loop_echo "$event" "$echoes"
+measure "bash echo >> plain file" us -- us_of "$echoes" elapsed loop_echo "$SCRATCH/one" "$echoes"
 if have sqlite3; then
     sqlite3 "$SCRATCH/loop.db" \
         "PRAGMA journal_mode=WAL; CREATE TABLE e(seq INTEGER PRIMARY KEY, data)" >/dev/null
-    each elapsed loop_sqlite "$processes"; per "$processes"; row "sqlite3 INSERT (a process each)" us
-else
-    missing "sqlite3 INSERT (a process each)" sqlite3
+    measure "sqlite3 INSERT (a process each)" us -- us_of "$processes" elapsed loop_sqlite "$processes"
 fi
 if have redis-server && have redis-cli; then
     redis-server --port 0 --unixsocket "$SCRATCH/redis.sock" --dir "$SCRATCH" --save '' \
         --appendonly yes --appendfsync everysec >"$SCRATCH/redis.log" 2>&1 &
     served $! redis-cli -s "$SCRATCH/redis.sock" PING
-    each elapsed loop_redis "$processes"; per "$processes"; row "redis-cli XADD (a process each)" us
-else
-    missing "redis-cli XADD (a process each)" redis
+    measure "redis-cli XADD (a process each)" us -- us_of "$processes" elapsed loop_redis "$processes"
 fi
+rounds
+have sqlite3 || missing "sqlite3 INSERT (a process each)" sqlite3
+have redis-server || missing "redis-cli XADD (a process each)" redis
 table "bash echo >> plain file"
 stop_store
 
-# ---- reading
-say "reading"
+# ---- reading: in each round first_read mounts the store, for those behind it
 first_read() {
+    [ -z "$daemon" ] || stop_store
     start_store "$SCRATCH/data"
     elapsed read_all "$mnt/events.jsonl"
-    stop_store
 }
 after_append() {
     echo '{"total":99}' >>"$event"
     elapsed read_all "$mnt/events.jsonl"
 }
+# Where nothing can grow, the kernel may keep the pages.
+read_only() {
+    stop_store
+    start_store "$SCRATCH/data" -o ro
+    read_all "$mnt/events.jsonl"
+    elapsed read_all "$mnt/events.jsonl"
+}
+read_1m() { dd if="$1" of=/dev/null bs=1M status=none; }
+gbs_of() { # gbs_of COMMAND...: GB/s of one that calls elapsed in the end
+    "$@"
+    awk "BEGIN { printf \"%.2f\\n\", $bytes / $us / 1e3 }"
+}
 start_store "$SCRATCH/data"
 bytes=$(stat -c %s "$mnt/events.jsonl")
 cp "$mnt/events.jsonl" "$SCRATCH/copy"
 [ "$(stat -c %s "$SCRATCH/copy")" = "$bytes" ] || die "not all was read"
-stop_store
 base="cat of a plain file with the same bytes"
-read_1m() { dd if="$1" of=/dev/null bs=1M status=none; }
-each first_read; gbs "$bytes"; row "first cat of events.jsonl after mounting" GB/s ">=1.5"
-start_store "$SCRATCH/data"
-each elapsed read_all "$mnt/events.jsonl"; gbs "$bytes"; row "cat again, nothing appended" GB/s ">=5"
-each elapsed read_1m "$mnt/events.jsonl"; gbs "$bytes"; row "dd bs=1M, nothing appended" GB/s
-each after_append; gbs "$bytes"; row "cat again, one append before each" GB/s
-stop_store
-# Where nothing can grow, the kernel may keep the pages.
-start_store "$SCRATCH/data" -o ro
-each elapsed read_all "$mnt/events.jsonl"; gbs "$bytes"; row "cat again, mounted with -o ro" GB/s
-stop_store
-each elapsed read_all "$SCRATCH/copy"; gbs "$bytes"; row "$base" GB/s
+measure "first cat of events.jsonl after mounting" GB/s ">=1.5" -- gbs_of first_read
+measure "cat again, nothing appended" GB/s ">=5" -- gbs_of elapsed read_all "$mnt/events.jsonl"
+measure "dd bs=1M, nothing appended" GB/s -- gbs_of elapsed read_1m "$mnt/events.jsonl"
+measure "cat again, one append before each" GB/s -- gbs_of after_append
+measure "cat again, mounted with -o ro" GB/s -- gbs_of read_only
+measure "$base" GB/s -- gbs_of elapsed read_all "$SCRATCH/copy"
+rounds
 table "$base"
+stop_store
 
 # ---- small reads, a process each
 again() { for ((i = 0; i < processes; i++)); do "$@" >/dev/null; done; }

@@ -70,13 +70,13 @@ static void seek(struct evs_store *st, evs_entity e, size_t runs)
 
 int main(int argc, char **argv)
 {
-    size_t runs = 5, n;
+    size_t runs = argc > 3 ? strtoull(argv[argc - 1], NULL, 10) : 0, n;
     struct evs_writer *w;
 
-    if (argc == 3 && strcmp(argv[1], "--plain") == 0)
+    if (argc == 4 && runs && strcmp(argv[1], "--plain") == 0)
         return plain(argv[2], runs), 0;
-    if (argc != 4)
-        return fputs("usage: evfs-seek DIR FILE ENTITY | --plain FILE\n", stderr), 2;
+    if (argc != 5 || !runs)
+        return fputs("usage: evfs-seek DIR FILE ENTITY RUNS | --plain FILE RUNS\n", stderr), 2;
     struct evs_store *st = open_store(argv[1], NO_SYNC, &w);
     char *text = load_file(argv[2], &n);
     append_all(w, text, n);

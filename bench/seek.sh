@@ -9,11 +9,13 @@ n=$((2000000 / SCALE))
 say "making $n events of 200 bytes"
 gen "$SCRATCH/in.jsonl" "$n" --entities 2
 machine
+in_store() { # in_store DIR
+    rm -rf "$SCRATCH/st"
+    "$drivers/evfs-seek" "$1" "$SCRATCH/in.jsonl" orders/0 1
+}
 base="pread(2) at a random byte of a plain file"
-drive "$drivers/evfs-seek" "$SCRATCH/st" "$SCRATCH/in.jsonl" orders/0
-row "64 bytes at a random byte of $((n / 2)) events, checked" us "<=10"
-drive "$drivers/evfs-seek" :memory: "$SCRATCH/in.jsonl" orders/0
-row "the same of a store in memory" us
-drive "$drivers/evfs-seek" --plain "$SCRATCH/in.jsonl"
-row "$base" us
+measure "64 bytes at a random byte of $((n / 2)) events, checked" us '<=10' -- in_store "$SCRATCH/st"
+measure "the same of a store in memory" us -- in_store :memory:
+measure "$base" us -- "$drivers/evfs-seek" --plain "$SCRATCH/in.jsonl" 1
+rounds
 table "$base"

@@ -39,3 +39,26 @@ try() { # try NAME [VARIABLE=VALUE...]
 @test "bench/sync.sh" { try sync; }
 @test "bench/memory.sh" { try memory; }
 @test "bench/peers.sh" { try peers; }
+
+# The commands set what they like, and a second table has only its own figures.
+@test "bench/lib.sh: rounds, goals and ratios" {
+    cat >"$T/two.sh" <<'END'
+. "$EVFS_SOURCE_DIR/bench/lib.sh"
+value() { for ((i = 0; i < 7; i++)); do :; done; echo "$1"; }
+measure a us -- value 2
+measure 'b "quoted"' us '<=3' -- value 4
+measure c us '>=1.5x' -- value 3
+rounds
+missing d nothing
+table a
+measure e us -- value 5
+rounds
+table
+END
+    BUILD="$T" SCRATCH="$T" RUNS=3 JSONL="$T/two.jsonl" bash "$T/two.sh" >"$T/two.md"
+    same "$(jq -c '[.what, .median, .runs, (.ratio | values + 0) // null, .met, .missing]' "$T/two.jsonl")" '["a",2,3,1,null,null]
+["b \"quoted\"",4,3,2,false,null]
+["c",3,3,1.5,true,null]
+["d",null,null,null,null,"nothing is not installed"]
+["e",5,3,null,null,null]'
+}
