@@ -16,6 +16,7 @@
  *     by line. So segments need not begin at the same events in both. */
 #include "backup_file.h"
 #include "backup_state.h"
+#include "give.h"
 #include "io.h"
 #include "limits.h"
 
@@ -343,44 +344,7 @@ static int prepare(struct backup *b, bool grows, struct evs_error *err)
     return b->log_fd < 0 ? evs_fail_errno(err, b->log_fd, "log") : 0;
 }
 
-struct give {
-    int dirfd, src_log_fd;
-    uid_t from, uid;
-    gid_t gid;
-};
-
-/* The same file in the store's log: a segment that is shared. */
-static int is_shared(const struct give *g, const char *name, const struct stat *st)
-{
-    struct stat src;
-    int fd AUTO_CLOSE = io_open(g->src_log_fd, name, O_RDONLY, 0);
-    int r = fd < 0 ? fd : io_stat(fd, &src);
-
-    if (r == -ENOENT || r == -ELOOP)
-        return 0;
-    return r < 0 ? r : src.st_dev == st->st_dev && src.st_ino == st->st_ino;
-}
-
-/* Who owns the directory may have put there what he likes: a link to a file of somebody else is not given to him. */
-static int give_one(void *arg, const char *name)
-{
-    const struct give *g = arg;
-    struct stat st;
-    int fd AUTO_CLOSE = io_open(g->dirfd, name, O_RDONLY, 0);
-
-    if (fd == -ELOOP || fd == -ENXIO)
-        return 0; /* a symbolic link; a socket */
-    int r = fd < 0 ? fd : io_stat(fd, &st);
-    if (r < 0 || (!S_ISREG(st.st_mode) && strcmp(name, BACKUP_WORK) != 0) ||
-        (st.st_uid != 0 && st.st_uid != g->from))
-        return r;
-    if (S_ISREG(st.st_mode) && st.st_nlink > 1 && (r = is_shared(g, name, &st)) <= 0)
-        return r;
-    return io_chown(fd, g->uid, g->gid);
-}
-
-/* Root makes a backup for who owns the store: it is to be his as well, or he could not mount it; and who owns the
- * directory owns the tree's root. The directory is the last: nobody else is in it before. */
+/* Root makes a backup for who owns the store; and who owns the directory owns the tree's root. */
 static int give_away(struct backup *b, struct evs_error *err)
 {
     struct stat s, d;
@@ -388,17 +352,11 @@ static int give_away(struct backup *b, struct evs_error *err)
 
     if (r == 0)
         r = io_stat(b->dest_fd, &d);
-    if (r == 0 && geteuid() == 0 && (s.st_uid != 0 || s.st_gid != 0)) {
-        const struct give top = {b->dest_fd, b->src_log_fd, d.st_uid, s.st_uid, s.st_gid};
-        struct give below = top;
-        below.dirfd = b->log_fd;
-        r = io_list(b->log_fd, ".", give_one, &below);
-        if (r == 0)
-            r = io_list(b->dest_fd, ".", give_one, (void *)(uintptr_t)&top);
-        if (r == 0)
-            r = io_chown(b->log_fd, s.st_uid, s.st_gid);
-        if (r == 0)
-            r = io_chown(b->dest_fd, s.st_uid, s.st_gid);
+    if (r == 0) {
+        const struct give g = {d.st_uid, s.st_uid, s.st_gid, b->src_log_fd};
+        const int dirs[] = {b->log_fd, b->work_fd, b->dest_fd};
+        for (size_t i = 0; i < ARRAY_LEN(dirs) && r == 0; i++)
+            r = give_files(dirs[i], &g);
     }
     return r < 0 ? evs_fail_errno(err, r, b->dest) : 0;
 }

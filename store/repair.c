@@ -6,6 +6,7 @@
 
 #include "chain.h"
 #include "checkpoint.h"
+#include "give.h"
 #include "ingest.h"
 #include "io.h"
 #include "keeper.h"
@@ -267,6 +268,21 @@ static int take_lock(int dirfd, const char *dir, int *ret, struct evs_error *err
     return io_lock(*ret, false) < 0 ? evs_fail_at(err, EVS_IN_USE, EVS_NOWHERE, "%s", dir) : 0;
 }
 
+/* Also where nothing was to be repaired: an interrupted one may have. */
+static int give_back(const struct repair *rp, struct evs_error *err)
+{
+    static const char *const dirs[] = {"log", DAMAGED_DIR, "."};
+    struct stat st;
+    int r = io_stat(rp->dirfd, &st);
+
+    for (size_t i = 0; i < ARRAY_LEN(dirs) && r == 0; i++) {
+        const struct give g = {st.st_uid, st.st_uid, st.st_gid, -1};
+        int fd AUTO_CLOSE = io_open(rp->dirfd, dirs[i], O_RDONLY | O_DIRECTORY, 0);
+        r = fd == -ENOENT ? 0 : fd < 0 ? fd : give_files(fd, &g);
+    }
+    return r < 0 ? evs_fail_errno(err, r, rp->dir) : 0;
+}
+
 int evs_repair(const char *dir, struct evs_repaired *ret, evs_report_fn *report, void *arg,
                struct evs_error *err)
 {
@@ -290,14 +306,16 @@ int evs_repair(const char *dir, struct evs_repaired *ret, evs_report_fn *report,
     (void)io_close(lock); /* verify shares it */
     int found = r == 0 ? evs_prove(dir, NULL, &proof, report, arg, err) : 0;
     ret->found = rp.mended + (uint64_t)MAX(found, 0);
-    if (r < 0 || found <= 0)
-        return r < 0 ? r : found;
+    if (r == 0 && found == 0)
+        return give_back(&rp, err);
+    if (r < 0 || found < 0)
+        return MIN(r, found);
     if ((r = take_lock(dirfd, dir, &lock, err)) == 0)
         r = repair_lines(&rp, err);
     if (lock >= 0)
         (void)io_close(lock); /* evs_open() takes it */
     ret->lost = rp.lost;
-    if (r < 0 || (r = make_derived(&rp, err)) < 0)
+    if (r < 0 || (r = make_derived(&rp, err)) < 0 || (r = give_back(&rp, err)) < 0)
         return r;
     r = evs_prove(dir, NULL, &proof, report, arg, err);
     ret->left = (uint64_t)MAX(r, 0);

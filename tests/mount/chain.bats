@@ -160,4 +160,13 @@ END
     "$EVFS_BIN" verify "$DATA"
     start_store -o segment_size=64K
     same "$(check_log)" 2001
+    stop_store
+    # By root, for somebody: it is his.
+    if [ "$(id -u)" = 0 ]; then
+        rm -rf "$DATA/damaged"
+        chown -R 65534:65533 "$DATA"
+        head -c 512 /dev/zero | dd of="$(segment 1)" bs=1 seek=5000 conv=notrunc status=none
+        "$EVFS_BIN" verify --repair "$DATA" >/dev/null && false
+        same "$(find "$DATA" -printf '%U:%G\n' | sort -u)" 65534:65533
+    fi
 }
