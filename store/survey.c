@@ -7,7 +7,9 @@
  * Behind the last line of the last file may stand what a crash has left, if
  * its idx says that it was not durable. (4) What a file should have had and no file has is
  * lost. So is, behind the last line that was found, what anything says was
- * durable: the checkpoint, a hash, the mark of an idx. */
+ * durable: the checkpoint, a hash, the mark of an idx. (5) Data may look like
+ * lines: a writer can put any there, checksums and all. Behind a LF stands a line of the store's, since no value has one. Within a chunk that is damaged, what may be within a value is none, nor what
+ * can't be as far from the line before as it says. */
 #include "survey.h"
 
 #include "crc.h"
@@ -18,6 +20,9 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
+
+#define LOST_MAX       (1u << 24) /* events that get lines of a repair: 2 GB of memory */
+#define LINE_BYTES_MIN 100        /* of all fields but the longest there is nothing to leave out */
 
 static bool grow(void *array, size_t n, size_t *cap, size_t size)
 {
@@ -97,20 +102,22 @@ struct pick { /* lines out of a file that is not good */
     struct slice bytes;
     char *room; /* for a line with its LF put back */
     size_t room_n;
-    evs_seq before; /* the last line that was found */
+    evs_seq before; /* the last line that was found, or the one before the file; */
+    uint64_t after; /* its end */
     size_t open;    /* bad places from here on wait for the next one */
 };
 
-static int add_line(struct pick *k, uint64_t at, size_t n, evs_seq seq)
+static int add_line(struct pick *k, uint64_t at, size_t n, evs_seq seq, bool loose)
 {
     struct survey *s = k->s;
 
     if (!grow(&s->lines, s->n_lines, &s->cap_lines, sizeof *s->lines))
         return -ENOMEM;
-    s->lines[s->n_lines++] = (struct survey_line){seq, at, (uint32_t)n, k->file};
+    s->lines[s->n_lines++] = (struct survey_line){seq, at, (uint32_t)n, k->file, loose};
     for (; k->open < s->n_bad; k->open++)
         s->bad[k->open].behind = seq;
     k->before = seq;
+    k->after = at + n;
     return 0;
 }
 
@@ -152,24 +159,42 @@ static evs_seq whole(struct pick *k, uint64_t at, size_t *n, bool lf_lost)
     return line_parse(k->room, *n + 1, &l, NULL, NULL) < 0 ? 0 : l.seq;
 }
 
+/* (5) What begins like a line behind p; NULL: nothing. Within a value an object stands behind one of these bytes. */
+static const char *next_head(const char *p, size_t n)
+{
+    static const char head[] = "{\"seq\":", within[] = "[,: \t";
+    const char *end = p + n;
+
+    do
+        p = memmem(p + 1, (size_t)(end - p - 1), head, sizeof head - 1);
+    while (p && memchr(within, p[-1], sizeof within - 1));
+    return p;
+}
+
+/* (5) Behind damage: are there as many bytes as the events since the line before need? */
+static bool may_be_here(const struct pick *k, uint64_t at, evs_seq seq)
+{
+    return seq > k->before && seq - k->before - 1 <= (at - k->after) / LINE_BYTES_MIN;
+}
+
 /* From one LF to the next: a line; or what is left of some, of which the first
  * may have lost their LFs. */
 static int pick_chunk(struct pick *k, uint64_t at, uint64_t end)
 {
-    static const char head[] = "{\"seq\":";
     bool ends = k->bytes.p[end - 1] == '\n', bad = false;
     int r = 0;
 
     while (r == 0 && at < end) {
         size_t n = (size_t)(end - at);
         evs_seq seq = whole(k, at, &n, !ends);
-        if (seq)
-            return add_line(k, at, n, seq);
+        if (seq && (!bad || may_be_here(k, at, seq)))
+            return add_line(k, at, n, seq, bad);
         const char *p = k->bytes.p + at;
-        const char *next = n > 1 ? memmem(p + 1, n - 1, head, sizeof head - 1) : NULL;
+        n = (size_t)(end - at);
+        const char *next = next_head(p, n);
         size_t m = next ? (size_t)(next - p) : n, text = m - 1;
-        if (next && (seq = whole(k, at, &text, true)) != 0) {
-            r = add_line(k, at, text, seq);
+        if (next && (seq = whole(k, at, &text, true)) != 0 && (!bad || may_be_here(k, at, seq))) {
+            r = add_line(k, at, text, seq, bad);
             bad = false;
         } else {
             r = add_bad(k, at, m, bad);
@@ -182,7 +207,7 @@ static int pick_chunk(struct pick *k, uint64_t at, uint64_t end)
 
 static int pick_lines(struct survey *s, uint32_t file, struct evs_error *err)
 {
-    struct pick k = {.s = s, .file = file, .open = s->n_bad};
+    struct pick k = {.s = s, .file = file, .before = s->files[file].first - 1, .open = s->n_bad};
     uint64_t at = 0;
     int r = survey_bytes(s, file, &k.bytes, err);
 
@@ -204,6 +229,8 @@ static int by_seq(const void *a, const void *b)
 
     if (x->seq != y->seq)
         return (x->seq > y->seq) - (x->seq < y->seq);
+    if (x->loose != y->loose)
+        return x->loose - y->loose;
     if (x->file != y->file)
         return (x->file > y->file) - (x->file < y->file);
     return (x->at > y->at) - (x->at < y->at);
@@ -316,6 +343,8 @@ static int look_at(struct survey *s, size_t i, evs_seq end, struct evs_error *er
 
 static int add_lost(struct survey *s, evs_seq seq)
 {
+    if (s->n_lost == LOST_MAX)
+        return -EOVERFLOW;
     if (!grow(&s->lost, s->n_lost, &s->cap_lost, sizeof *s->lost))
         return -ENOMEM;
     s->lost[s->n_lost++] = (struct survey_lost){seq, SURVEY_NONE, false};
@@ -429,6 +458,23 @@ static int finish_tx(struct survey *s, struct evs_error *err)
     return r < 0 ? evs_fail_errno(err, r, "log") : 0;
 }
 
+/* A line that is right, and of another store perhaps, stands far behind the others. */
+static int fail_far(const struct survey *s, struct evs_error *err)
+{
+    evs_seq seq = s->lost[s->n_lost - 1].seq;
+    const struct survey_line *l = s->lines, *end = l + s->n_lines;
+
+    while (l < end && l->seq <= seq)
+        l++;
+    if (l == end)
+        return evs_fail_at(err, EVS_DAMAGED, EVS_NOWHERE, "log: more than %u events are missing",
+                           LOST_MAX);
+    return evs_fail_at(err, EVS_DAMAGED, l->at,
+                       "log/%s: event %" PRIu64 ": more than %u are missing before it: is it of "
+                       "this store? Else move the file away",
+                       s->files[l->file].name, l->seq, LOST_MAX);
+}
+
 /* Which bad place is which lost event's: as many between two lines as are
  * missing there. Behind all lines the first is the first one's. */
 static void place_lost(struct survey *s)
@@ -478,6 +524,8 @@ static int look_through(struct survey *s, evs_seq end, struct evs_error *err)
     if (s->n_lines)
         qsort(s->lines, s->n_lines, sizeof *s->lines, by_seq);
     r = make_pieces(s, end);
+    if (r == -EOVERFLOW)
+        return fail_far(s, err);
     if (r < 0)
         return evs_fail_errno(err, r, "log");
     r = finish_tx(s, err);

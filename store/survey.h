@@ -24,12 +24,14 @@ struct survey_line {
     uint64_t at;
     uint32_t n; /* bytes, its LF not included */
     uint32_t file;
+    bool loose; /* it stands behind damage, not behind a LF: another of its seq goes before it */
 };
 
 /* Bytes that are no line. */
 struct survey_bad {
     uint64_t at, n;
-    evs_seq before, behind; /* the lines around it in its file; 0 and UINT64_MAX at the ends */
+    evs_seq before,
+        behind; /* the lines around it; at the ends of its file its first - 1, and UINT64_MAX */
     uint32_t file;
 };
 
