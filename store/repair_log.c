@@ -391,6 +391,10 @@ static int change_places(struct remake *m)
 {
     int r = io_exchange(m->rp->dirfd, NEW_DIR, "log");
 
+    if (r == -EINVAL || r == -EXDEV || r == -ENOSYS)
+        return evs_fail_errno(m->err, r,
+                              NEW_DIR " and log can't change places on this filesystem: repair a "
+                                      "copy of the store on another one");
     if (r == 0)
         r = io_sync(m->rp->dirfd);
     if (r < 0)
@@ -437,6 +441,8 @@ int repair_log(struct repair *rp, struct survey *s, const struct lost_event *los
         r = make_void(&m);
     if (r == 0)
         r = sync_dir(&m, NEW_DIR);
+    if (r < 0)
+        (void)repair_remove_dir(rp, NEW_DIR, NULL); /* on a full disk others need its room */
     if (r == 0) {
         tell_lost(&m); /* before: afterwards nobody could, if this is the end */
         r = change_places(&m);
