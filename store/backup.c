@@ -37,8 +37,10 @@ static int open_src(struct backup *b, struct evs_error *err)
     if (b->src_fd < 0)
         return evs_fail_errno(err, b->src_fd, b->dir);
     b->src_log_fd = io_open(b->src_fd, "log", O_RDONLY | O_DIRECTORY, 0);
-    if (b->src_log_fd < 0)
+    if (b->src_log_fd == -ENOENT)
         return evs_fail_at(err, EVS_BAD_FORMAT, EVS_NOWHERE, "%s", b->dir);
+    if (b->src_log_fd < 0)
+        return evs_fail_errno(err, b->src_log_fd, "log");
     if (b->bytes != UINT64_MAX)
         return 0; /* who has it open has given a number */
     b->src_lock = io_open(b->src_fd, "lock", O_RDONLY, 0);

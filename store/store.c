@@ -95,6 +95,8 @@ static int open_directory(struct evs_store *st, const char *dir, struct evs_erro
     int log = io_open(st->dirfd, "log", O_RDONLY | O_DIRECTORY, 0);
     if (log >= 0)
         (void)io_close(log);
+    else if (log != -ENOENT)
+        return evs_fail_errno(err, log, "log");
     else if (!make)
         return evs_fail_at(err, EVS_BAD_FORMAT, EVS_NOWHERE, "%s", dir);
     else if ((r = sync_parent(st, err)) < 0)

@@ -308,6 +308,20 @@ P
     done
 }
 
+@test "who may not read a store is told so, not that it is none" {
+    need_root
+    need setpriv
+    cp "$EVFS_BIN" "$T/evfs"
+    stop_store
+    chmod 755 "$DATA"
+    chmod 700 "$DATA/log"
+    for command in export stats verify "backup $T/b"; do
+        # shellcheck disable=SC2086 # two words
+        out=$(as_user 1000 "$T/evfs" ${command% *} "$DATA" ${command#"${command% *}"} 2>&1) && false
+        contains "$out" 'log: Permission denied'
+    done
+}
+
 @test "too few descriptors: refused in words" {
     stop_store
     for n in 10 16 24; do
