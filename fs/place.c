@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* A mount whose daemon is dead answers ENOTCONN to everything. (1) It is unmounted, lazily, if it is an evfs
- * mount and we may; else the message says how. (2) A mount that works is never touched. */
+ * mount and we may; else the message says how. (2) A mount that works is never touched. (3) What a mount says of a store
+ * is believed only if it is root's, or the owner's. */
 #include "place.h"
 
 #include <errno.h>
@@ -11,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -84,6 +86,22 @@ static bool is_ours(const char *path)
     return ours;
 }
 
+/* Anybody may mount something that says it is of this store. Whoever has the store open is root, or who owns it. */
+static bool is_trusted(const char *dir, const char *options)
+{
+    const char *user = strstr(options, "user_id=");
+    char path[PATH_MAX];
+    struct stat st;
+    unsigned uid;
+
+    if (!user || sscanf(user, "user_id=%u", &uid) != 1)
+        return false;
+    if (uid == 0 || (stat(dir, &st) == 0 && st.st_uid == uid))
+        return true;
+    (void)snprintf(path, sizeof path, "%.*s/lock", (int)sizeof path - 8, dir);
+    return lstat(path, &st) == 0 && st.st_uid == uid;
+}
+
 bool place_of_store(const char *dir, char *at, size_t cap)
 {
     char *real = realpath(dir, NULL), *row = NULL;
@@ -92,15 +110,15 @@ bool place_of_store(const char *dir, char *at, size_t cap)
     FILE *f = fopen("/proc/self/mountinfo", "re");
 
     while (f && real && !found && getline(&row, &row_cap, f) > 0) {
-        char point[PATH_MAX], source[PATH_MAX];
+        char point[PATH_MAX], source[PATH_MAX], options[1024];
         const char *rest = strstr(row, " - fuse.evfs ");
         if (!rest || sscanf(row, "%*s %*s %*s %*s %4095s", point) != 1 ||
-            sscanf(rest, " - %*s %4095s", source) != 1)
+            sscanf(rest, " - %*s %4095s %1023s", source, options) != 2)
             continue;
         unescape(source);
         unescape(point);
         char *there = realpath(source, NULL);
-        found = there && strcmp(there, real) == 0;
+        found = there && strcmp(there, real) == 0 && is_trusted(real, options);
         free(there);
         if (found && at)
             (void)snprintf(at, cap, "%s", point);

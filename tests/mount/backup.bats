@@ -262,6 +262,32 @@ packed() { [ "$(ls "$DATA"/log/*.jsonl | wc -l)" -le 2 ]; } # all that is sealed
     same "$(ls "$T/etc") $(stat -c %u "$T/etc" "$T/etc/secret" | paste -sd' ')" 'secret 0 0'
 }
 
+@test "somebody's mount that says it is of the store is not asked how long the log is" {
+    need_root
+    some 200 >>"$F"
+    mkdir "$T/fake"
+    unmount_fake() { umount -l "$T/fake" 2>/dev/null || true; }
+    stop_store # the other one is there first
+    python3 - "$DATA" "$T/fake" >"$T/there" 3>&- <<'P' &
+import ctypes, os, sys, time
+
+fd = os.open("/dev/fuse", os.O_RDWR)
+options = "fd=%d,rootmode=40000,user_id=65534,group_id=65534,allow_other" % fd
+r = ctypes.CDLL(None, use_errno=True).mount(sys.argv[1].encode(), sys.argv[2].encode(), b"fuse.evfs", 0, options.encode())
+print(r, flush=True)
+time.sleep(60) # nobody answers
+P
+    fake=$!
+    wait_for 20 grep -q . "$T/there"
+    same "$(cat "$T/there")" 0
+    start_store -o segment_size=256K -o compress=off
+    out=$(timeout 20 "$EVFS_BIN" backup "$DATA" "$B") || { kill $fake; unmount_fake; false; }
+    kill $fake
+    unmount_fake
+    same "$(number events "$out")" 200
+    "$EVFS_BIN" verify "$B"
+}
+
 @test "killed at any moment, the next run completes it" {
     seed=${SEED:-$RANDOM}
     echo "# SEED=$seed"
