@@ -43,10 +43,7 @@ static int open_src(struct backup *b, struct evs_error *err)
         return evs_fail_errno(err, b->src_log_fd, "log");
     if (b->bytes != UINT64_MAX)
         return 0; /* who has it open has given a number */
-    b->src_lock = io_open(b->src_fd, "lock", O_RDONLY, 0);
-    if (b->src_lock == -ENOENT)
-        return 0; /* a copy without one */
-    int r = b->src_lock < 0 ? b->src_lock : io_lock(b->src_lock, true);
+    int r = hold_take(b->src_fd, true, &b->src_hold);
     if (r == -EWOULDBLOCK)
         return evs_fail_at(err, EVS_IN_USE, EVS_NOWHERE, "%s", b->dir);
     return r < 0 ? evs_fail_errno(err, r, "lock") : 0;
@@ -109,17 +106,10 @@ static int look_for_others(void *arg, const char *name)
 
 static int lock_dest(struct backup *b, struct evs_error *err)
 {
-    char who[24];
-    int n = snprintf(who, sizeof who, "%ld\n", (long)getpid());
+    int r = hold_take(b->dest_fd, false, &b->hold);
 
-    b->lock = io_open(b->dest_fd, "lock", O_RDWR | O_CREAT, 0600);
-    int r = b->lock < 0 ? b->lock : io_lock(b->lock, false);
     if (r == -EWOULDBLOCK)
         return evs_fail_at(err, EVS_IN_USE, EVS_NOWHERE, "%s", b->dest);
-    if (r == 0)
-        r = io_truncate(b->lock, 0);
-    if (r == 0)
-        r = io_write_all(b->lock, who, (size_t)n, 0);
     return r < 0 ? evs_fail_errno(err, r, b->dest) : 0;
 }
 
@@ -407,18 +397,20 @@ int evs_backup(const char *dir, const char *dest, uint64_t bytes, struct evs_bac
                        .bytes = bytes,
                        .src_fd = -1,
                        .src_log_fd = -1,
-                       .src_lock = -1,
-                       .lock = -1,
+                       .src_hold = HOLD_NONE,
+                       .hold = HOLD_NONE,
                        .dest_fd = -1,
                        .work_fd = -1,
                        .log_fd = -1};
     int r = run(&b, err);
-    const int fds[] = {b.log_fd, b.work_fd, b.dest_fd, b.src_log_fd, b.src_fd, b.src_lock, b.lock};
+    const int fds[] = {b.log_fd, b.work_fd, b.dest_fd, b.src_log_fd, b.src_fd};
 
     log_abandon(b.src);
     for (size_t i = 0; i < ARRAY_LEN(fds); i++)
         if (fds[i] >= 0)
-            (void)io_close(fds[i]); /* what was written is synced; the locks last */
+            (void)io_close(fds[i]); /* what was written is synced */
+    hold_drop(&b.src_hold);
+    hold_drop(&b.hold);
     if (r == 0)
         *ret = b.done;
     return r;

@@ -3,21 +3,22 @@
 #ifndef STORE_BACKUP_STATE_H
 #define STORE_BACKUP_STATE_H
 
+#include "hold.h"
 #include "log.h"
 
 #define BACKUP_WORK "backup.tmp"
 
 struct backup {
     const char *dir, *dest;
-    uint64_t bytes;         /* as given */
-    int src_fd, src_log_fd; /* owned, as are all of these; -1: not open */
-    int src_lock, lock;     /* lock: of dest */
-    int dest_fd, work_fd;   /* work_fd: WORK */
-    int root;               /* dest_fd or work_fd: the backup's log is there */
-    int log_fd;             /* its directory "log" */
-    struct log *src;        /* owned */
-    uint64_t end;           /* of src's bytes, what the backup is to have; */
-    evs_seq end_seq;        /* its last event */
+    uint64_t bytes;             /* as given */
+    int src_fd, src_log_fd;     /* owned, as are all of these; -1: not open */
+    struct hold src_hold, hold; /* hold: of dest */
+    int dest_fd, work_fd;       /* work_fd: WORK */
+    int root;                   /* dest_fd or work_fd: the backup's log is there */
+    int log_fd;                 /* its directory "log" */
+    struct log *src;            /* owned */
+    uint64_t end;               /* of src's bytes, what the backup is to have; */
+    evs_seq end_seq;            /* its last event */
     struct evs_backup done;
 };
 

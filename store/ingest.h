@@ -5,6 +5,7 @@
 #define STORE_INGEST_H
 
 #include "event.h"
+#include "hold.h"
 #include "index.h"
 #include "owners.h"
 #include "pending.h"
@@ -24,9 +25,10 @@ struct evs_store {
     struct pending pending;
     struct shares types_made UNDER_COMMIT; /* since the store was opened, by user */
     struct evs_options options;
-    int dirfd, lockfd; /* -1 in memory */
-    uint32_t id_key;   /* 22 bits of every id that the store makes */
-    bool key_made;     /* by this open: there was no meta.db, or it was empty */
+    int dirfd; /* -1 in memory */
+    struct hold hold;
+    uint32_t id_key; /* 22 bits of every id that the store makes */
+    bool key_made;   /* by this open: there was no meta.db, or it was empty */
     _Atomic bool meta_lost;
 
     pthread_mutex_t commit;           /* the role commit_role */

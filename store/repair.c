@@ -7,6 +7,7 @@
 #include "chain.h"
 #include "checkpoint.h"
 #include "give.h"
+#include "hold.h"
 #include "ingest.h"
 #include "io.h"
 #include "keeper.h"
@@ -260,12 +261,13 @@ static int repair_lines(struct repair *rp, struct evs_error *err)
     return r;
 }
 
-static int take_lock(int dirfd, const char *dir, int *ret, struct evs_error *err)
+static int take_lock(int dirfd, const char *dir, struct hold *ret, struct evs_error *err)
 {
-    *ret = io_open(dirfd, "lock", O_RDWR | O_CREAT, 0600);
-    if (*ret < 0)
-        return evs_fail_errno(err, *ret, "lock");
-    return io_lock(*ret, false) < 0 ? evs_fail_at(err, EVS_IN_USE, EVS_NOWHERE, "%s", dir) : 0;
+    int r = hold_take(dirfd, false, ret);
+
+    return r == -EWOULDBLOCK ? evs_fail_at(err, EVS_IN_USE, EVS_NOWHERE, "%s", dir)
+           : r < 0           ? evs_fail_errno(err, r, "lock")
+                             : 0;
 }
 
 /* Also where nothing was to be repaired: an interrupted one may have. */
@@ -288,32 +290,29 @@ int evs_repair(const char *dir, struct evs_repaired *ret, evs_report_fn *report,
 {
     struct repair rp = {.dir = dir, .report = report, .arg = arg};
     struct evs_proof proof;
-    int lock = -1, r;
+    struct hold hold;
+    int r;
     int dirfd AUTO_CLOSE = io_open(AT_FDCWD, dir, O_RDONLY | O_DIRECTORY, 0);
 
     if (dirfd < 0)
         return evs_fail_errno(err, dirfd, dir);
     rp.dirfd = dirfd;
     *ret = (struct evs_repaired){0};
-    if ((r = take_lock(dirfd, dir, &lock, err)) < 0) {
-        if (lock >= 0)
-            (void)io_close(lock);
-        return r;
-    }
-    r = repair_remove_dir(&rp, "log.new", err);
+    r = take_lock(dirfd, dir, &hold, err);
+    if (r == 0)
+        r = repair_remove_dir(&rp, "log.new", err);
     if (r == 0)
         r = repair_meta(&rp, err);
-    (void)io_close(lock); /* verify shares it */
+    hold_drop(&hold); /* verify shares it */
     int found = r == 0 ? evs_prove(dir, NULL, &proof, report, arg, err) : 0;
     ret->found = rp.mended + (uint64_t)MAX(found, 0);
     if (r == 0 && found == 0)
         return give_back(&rp, err);
     if (r < 0 || found < 0)
         return MIN(r, found);
-    if ((r = take_lock(dirfd, dir, &lock, err)) == 0)
+    if ((r = take_lock(dirfd, dir, &hold, err)) == 0)
         r = repair_lines(&rp, err);
-    if (lock >= 0)
-        (void)io_close(lock); /* evs_open() takes it */
+    hold_drop(&hold); /* evs_open() takes it */
     ret->lost = rp.lost;
     if (r < 0 || (r = make_derived(&rp, err)) < 0 || (r = give_back(&rp, err)) < 0)
         return r;

@@ -20,8 +20,6 @@
 #include <sys/random.h>
 #include <sys/statvfs.h>
 
-#define LOCK_FILE "lock"
-
 static int64_t real_clock(void *arg)
 {
     (void)arg;
@@ -35,40 +33,16 @@ const char *evs_version(void)
 
 /* ---- opening ---- */
 
-static int in_use(struct evs_store *st, struct evs_error *err)
-{
-    char who[24] = "";
-    ssize_t n = io_read_all(st->lockfd, who, sizeof who - 1, 0);
-
-    while (n > 0 && (unsigned)(who[n - 1] - '0') > 9)
-        who[--n] = '\0';
-    return evs_fail_at(err, EVS_IN_USE, EVS_NOWHERE, "process %s has it", n > 0 ? who : "?");
-}
-
-/* The lock file says who: its process id, as text. A reader shares the lock. */
 static int take_lock(struct evs_store *st, struct evs_error *err)
 {
-    bool shared = st->options.read_only;
     char who[24];
-    int r;
+    int r = hold_take(st->dirfd, st->options.read_only, &st->hold);
 
-    st->lockfd = io_open(st->dirfd, LOCK_FILE, shared ? O_RDONLY : O_RDWR | O_CREAT, 0600);
-    if (st->lockfd == -ENOENT && shared)
-        return 0; /* a copy without one */
-    if (st->lockfd < 0)
-        return evs_fail_errno(err, st->lockfd, LOCK_FILE);
-    r = io_lock(st->lockfd, shared);
-    if (r == -EWOULDBLOCK)
-        return in_use(st, err);
-    if (r < 0)
-        return evs_fail_errno(err, r, LOCK_FILE);
-    if (shared)
-        return 0;
-    int n = snprintf(who, sizeof who, "%ld\n", (long)getpid());
-    if ((r = io_truncate(st->lockfd, 0)) < 0 ||
-        (r = io_write_all(st->lockfd, who, (size_t)n, 0)) < 0)
-        return evs_fail_errno(err, r, LOCK_FILE);
-    return 0;
+    if (r == -EWOULDBLOCK) {
+        hold_who(&st->hold, who, sizeof who);
+        return evs_fail_at(err, EVS_IN_USE, EVS_NOWHERE, "process %s has it", who);
+    }
+    return r < 0 ? evs_fail_errno(err, r, "lock") : 0;
 }
 
 /* A new store must be found again. Before log/ is made, so that one that is there needs no sync. */
@@ -194,8 +168,7 @@ static void free_parts(struct evs_store *st)
         st->pool = b->next;
         batch_free(b);
     }
-    if (st->lockfd >= 0)
-        (void)io_close(st->lockfd); /* drops the lock */
+    hold_drop(&st->hold);
     if (st->dirfd >= 0)
         (void)io_close(st->dirfd);
     free(st);
@@ -211,7 +184,8 @@ int evs_open(const char *dir, const struct evs_options *options, struct evs_stor
         return evs_fail(err, EVS_NO_MEMORY, EVS_NOWHERE);
     st->options = options ? *options : (struct evs_options){0};
     set_defaults(&st->options);
-    st->dirfd = st->lockfd = -1;
+    st->dirfd = -1;
+    st->hold = HOLD_NONE;
     st->commit = st->owner_lock = st->pool_lock = st->checkpoint_lock =
         (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
     st->opened_us = clock_now_us();

@@ -4,6 +4,7 @@
 #include "chain.h"
 #include "checkpoint.h"
 #include "findings.h"
+#include "hold.h"
 #include "io.h"
 #include "limits.h"
 #include "meta.h"
@@ -306,6 +307,12 @@ static int verify_all(struct verify *v, const char *dir, int dirfd, struct evs_e
     return MIN(r, 0);
 }
 
+static int fail_hold(const char *dir, int r, struct evs_error *err)
+{
+    return r == -EWOULDBLOCK ? evs_fail_at(err, EVS_IN_USE, EVS_NOWHERE, "%s", dir)
+                             : evs_fail_errno(err, r, "lock");
+}
+
 int evs_prove(const char *dir, const char *from, struct evs_proof *ret, evs_report_fn *report,
               void *arg, struct evs_error *err)
 {
@@ -318,11 +325,11 @@ int evs_prove(const char *dir, const char *from, struct evs_proof *ret, evs_repo
     *ret = (struct evs_proof){.from = EVS_NOWHERE};
     if (dirfd < 0)
         return evs_fail_errno(err, dirfd, dir);
-    AUTO_CLOSE int lock = io_open(dirfd, "lock", O_RDONLY, 0);
-    if (lock >= 0 && io_lock(lock, true) < 0)
-        return evs_fail_at(err, EVS_IN_USE, EVS_NOWHERE, "%s", dir);
+    struct hold hold;
+    r = hold_take(dirfd, true, &hold);
     v.dirfd = dirfd;
-    r = verify_all(&v, dir, dirfd, err);
+    r = r < 0 ? fail_hold(dir, r, err) : verify_all(&v, dir, dirfd, err);
+    hold_drop(&hold);
     log_abandon(v.lg);
     index_free(v.ix);
     index_free(v.kept);
@@ -350,20 +357,18 @@ int evs_rebuild(const char *dir, evs_report_fn *report, void *arg, struct evs_er
     AUTO_CLOSE int dirfd = io_open(AT_FDCWD, dir, O_RDONLY | O_DIRECTORY, 0);
     if (dirfd < 0)
         return evs_fail_errno(err, dirfd, dir);
-    AUTO_CLOSE int lock = io_open(dirfd, "lock", O_RDONLY, 0);
-    if (lock >= 0 && io_lock(lock, false) < 0)
-        return evs_fail_at(err, EVS_IN_USE, EVS_NOWHERE, "%s", dir);
+    struct hold hold;
+    if ((r = hold_take(dirfd, false, &hold)) < 0)
+        (void)fail_hold(dir, r, err);
     /* Where the log can't be opened the checkpoint may be the only one that knows what was lost. */
-    if ((r = log_open(dirfd, &lo, &lg, err)) < 0)
-        return r;
-    log_abandon(lg);
-    r = checkpoint_remove(dirfd);
-    if (r < 0)
-        return evs_fail_errno(err, r, CHECKPOINT_FILE);
-    if (lock >= 0) {
-        (void)io_close(lock); /* evs_open() takes it */
-        lock = -1;
+    else if ((r = log_open(dirfd, &lo, &lg, err)) == 0) {
+        log_abandon(lg);
+        if ((r = checkpoint_remove(dirfd)) < 0)
+            (void)evs_fail_errno(err, r, CHECKPOINT_FILE);
     }
+    hold_drop(&hold); /* evs_open() takes it */
+    if (r < 0)
+        return r;
     if ((r = evs_open(dir, &o, &st, err)) < 0)
         return r;
     (void)snprintf(text, sizeof text, "%" PRIu64 " events of %u entities and %u types",

@@ -234,7 +234,7 @@ static inline int fuzz_open(bool read_only, struct evs_store *st, struct evs_err
     evs_seq from;
     int r;
 
-    *st = (struct evs_store){.options.read_only = read_only, .lockfd = -1};
+    *st = (struct evs_store){.options.read_only = read_only, .hold = HOLD_NONE};
     st->dirfd = open(fuzz_dir(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DEMAND(st->dirfd >= 0);
     if ((r = log_open(st->dirfd, &o, &st->lg, err)) == 0 &&

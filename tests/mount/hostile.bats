@@ -318,8 +318,24 @@ P
     for command in export stats verify "backup $T/b"; do
         # shellcheck disable=SC2086 # two words
         out=$(as_user 1000 "$T/evfs" ${command% *} "$DATA" ${command#"${command% *}"} 2>&1) && false
-        contains "$out" 'log: Permission denied'
+        contains "$out" ': Permission denied'
     done
+}
+
+@test "a lock file that was removed lets nobody in" {
+    echo 1 >>"$E/a/t.jsonl"
+    rm "$DATA/lock"
+    mkdir "$T/mnt2"
+    out=$(timeout 20 "$EVFS_BIN" mount -f "$DATA" "$T/mnt2" 2>&1) && false
+    contains "$out" 'has the store open'
+    for command in export verify rebuild 'verify --repair' import; do
+        # shellcheck disable=SC2086 # two words
+        out=$(timeout 20 "$EVFS_BIN" $command "$DATA" </dev/null 2>&1) && false
+        contains "$out" "has the store open: it is mounted at $MNT"
+    done
+    echo 2 >>"$E/a/t.jsonl"
+    same "$(cat "$E/a/t.jsonl" | paste -sd' ')" '1 2'
+    sound
 }
 
 @test "too few descriptors: refused in words" {
