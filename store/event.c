@@ -118,6 +118,11 @@ int event_check_type(struct slice s, uint64_t pos, struct evs_error *err)
     return check_name(s, LIMIT_TYPE_BYTES, pos, err);
 }
 
+int event_check_id(struct slice s, uint64_t pos, struct evs_error *err)
+{
+    return check_name(s, LIMIT_ID_BYTES, pos, err);
+}
+
 bool event_needs_escape(struct slice s)
 {
     for (size_t i = 0; i < s.n; i++) {

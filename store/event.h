@@ -41,6 +41,7 @@ ssize_t event_scan(const char *s, size_t n, unsigned flags, struct scratch *sc, 
 /* Check a decoded entity, type or id: length limits, UTF-8, no NUL. pos for err. */
 int event_check_entity(struct slice s, uint64_t pos, struct evs_error *err);
 int event_check_type(struct slice s, uint64_t pos, struct evs_error *err);
+int event_check_id(struct slice s, uint64_t pos, struct evs_error *err);
 
 /* Do the bytes need escapes inside a JSON string ('"', '\\', below 0x20)? */
 bool event_needs_escape(struct slice s);

@@ -518,8 +518,8 @@ uint32_t ingest_commit(struct evs_store *st, struct batch *b, uint32_t n, bool t
 /* ---- recovery ---- */
 
 /* The decoded names of a stored line; slices into it, or into names[cap] where they hold escapes. */
-static int line_names(const struct line *l, struct slice *entity, struct slice *type,
-                      struct slice *id, char *names, size_t cap)
+int ingest_names(const struct line *l, struct slice *entity, struct slice *type, struct slice *id,
+                 char *names, size_t cap)
 {
     struct slice *const out[] = {entity, type, id};
     const struct slice raw[] = {l->entity, l->type, l->id};
@@ -549,7 +549,7 @@ void ingest_find_names(const struct index *ix, const struct line *l, uint32_t *r
     struct slice entity, type, id;
 
     *ret_entity = *ret_type = 0;
-    if (line_names(l, &entity, &type, &id, names, sizeof names) < 0)
+    if (ingest_names(l, &entity, &type, &id, names, sizeof names) < 0)
         return;
     *ret_entity = index_find_entity(ix, entity, index_entity_hash(entity));
     *ret_type = index_find_type(ix, type, index_type_hash(type));
@@ -561,7 +561,7 @@ int ingest_restore(struct index *ix, const struct line *l, struct log_rec *rec,
     char names[6 * (LIMIT_ENTITY_BYTES + LIMIT_TYPE_BYTES + LIMIT_ID_BYTES)];
     struct slice entity, type, id;
 
-    if (line_names(l, &entity, &type, &id, names, sizeof names) < 0 || l->seq > LIMIT_EVENTS)
+    if (ingest_names(l, &entity, &type, &id, names, sizeof names) < 0 || l->seq > LIMIT_EVENTS)
         return evs_fail(err, EVS_DAMAGED, EVS_NOWHERE);
     if (!index_has_room(ix, 1))
         return evs_fail_at(err, EVS_TOO_MANY, EVS_NOWHERE, "events or names");

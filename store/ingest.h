@@ -96,6 +96,10 @@ uint32_t ingest_prepare(struct evs_store *st, struct batch *b, const struct evs_
 uint32_t ingest_commit(struct evs_store *st, struct batch *b, uint32_t n, bool transaction,
                        const struct evs_cred *cred, struct evs_error *err);
 
+/* Its names, decoded; names: room for those that have escapes. -EBADMSG where entity or type is empty or too long. */
+int ingest_names(const struct line *l, struct slice *entity, struct slice *type, struct slice *id,
+                 char *names, size_t cap);
+
 /* A stored line (recovery, import --exact) takes its place: its names get their numbers in rec (unless they
  * are there: found already), its version must be its entity's next. Names and a writer's id are staged: the
  * caller calls index_keep() and applies it then (index_apply()), or takes it back and drops them. */

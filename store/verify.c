@@ -8,7 +8,9 @@
 #include "io.h"
 #include "limits.h"
 #include "meta.h"
+#include "name.h"
 #include "recover.h"
+#include "scan.h"
 #include "survey.h"
 
 #include <errno.h>
@@ -404,6 +406,31 @@ static bool group_grow(struct group *g)
     return true;
 }
 
+static bool is_value(struct slice s, bool object)
+{
+    /* A number goes on to what follows it: there is more of the line behind both. */
+    return s.n <= LIMIT_VALUE_BYTES && (!object || *s.p == '{') &&
+           scan_value(s.p, s.n + 1, SCAN_ANY_LINES | SCAN_DEPTH(1), NULL, NULL) == (ssize_t)s.n;
+}
+
+/* A checksum that is right does not make it a line that a store could have. */
+static int check_content(const struct line *l, uint64_t pos, struct evs_error *err)
+{
+    char room[6 * (LIMIT_ENTITY_BYTES + LIMIT_TYPE_BYTES + LIMIT_ID_BYTES)];
+    struct slice entity, type, id;
+    int r;
+
+    if (!is_value(l->data, false) || (l->meta.p && !is_value(l->meta, true)))
+        return evs_fail_at(err, EVS_BAD_JSON, pos, "data or meta, or one is too large");
+    if (ingest_names(l, &entity, &type, &id, room, sizeof room) < 0)
+        return evs_fail(err, EVS_NAME_TOO_LONG, pos);
+    if ((r = event_check_entity(entity, pos, err)) < 0 ||
+        (r = event_check_type(type, pos, err)) < 0 || (r = event_check_id(id, pos, err)) < 0 ||
+        (r = name_check_entity(entity, pos, err)) < 0 || (r = name_check_type(type, pos, err)) < 0)
+        return r;
+    return 0;
+}
+
 static int group_line(struct group *g, struct slice raw, evs_seq seq, int64_t recorded_us,
                       struct evs_error *err)
 {
@@ -421,6 +448,9 @@ static int group_line(struct group *g, struct slice raw, evs_seq seq, int64_t re
         return evs_fail_at(err, EVS_BAD_FIELD, g->bytes, "recorded goes back");
     if (g->n && g->lines[g->n - 1].tx && l->tx != g->lines[g->n - 1].tx - 1)
         return evs_fail_at(err, EVS_BAD_FIELD, g->bytes, "a transaction is not whole");
+    int r = check_content(l, g->bytes, err);
+    if (r < 0)
+        return r;
     *rec = (struct log_rec){
         .place = log_place(g->bytes, data), .recorded_us = l->recorded_us, .len = (uint32_t)raw.n};
     g->bytes += raw.n;
