@@ -248,6 +248,21 @@ static struct slice between(struct slice text, const char *from, const char *to)
     return e ? (struct slice){p, (size_t)(e - p)} : (struct slice){0};
 }
 
+/* What is left of a line up to where a writer's own bytes may begin, in which anything may stand. */
+static struct slice before_data(const char *p, size_t n)
+{
+    static const char *const ends[] = {",\"meta\":", ",\"crc\":\"", ",\"data\":"};
+    size_t k = 0;
+
+    while (k < n && (unsigned char)p[k] >= 0x20) /* damage: what is behind it may be data */
+        k++;
+    for (size_t i = 0; i < ARRAY_LEN(ends); i++) {
+        const char *e = memmem(p, k, ends[i], strlen(ends[i]));
+        k = e ? (size_t)(e - p) + 2 : k; /* with what ends the value before */
+    }
+    return (struct slice){p, k};
+}
+
 static bool plain(struct slice s, size_t max)
 {
     for (size_t i = 0; i < s.n; i++)
@@ -268,7 +283,7 @@ static void hints_of_text(struct assign *a)
         const struct survey_bad *bad = &a->s->bad[l->bad];
         if (survey_bytes(a->s, bad->file, &b, NULL) < 0)
             continue;
-        struct slice text = {b.p + bad->at, (size_t)bad->n};
+        struct slice text = before_data(b.p + bad->at, (size_t)bad->n);
         name = between(text, ",\"entity\":\"", "\",\"type\":\"");
         if (!a->hints[i].e && plain(name, LIMIT_ENTITY_BYTES)) {
             entity_id e = index_find_entity(a->ix, name, index_entity_hash(name));
@@ -353,6 +368,18 @@ static int give_hinted(struct assign *a, size_t i, struct job *jobs, struct stat
     return r < 0 ? r : 1;
 }
 
+/* A name for run that nobody has events under: a writer may have taken the first ones. */
+static void unknown_name(const struct assign *a, evs_seq run, char out[64])
+{
+    for (unsigned k = 0;; k++) {
+        int n =
+            snprintf(out, 64, k ? LOST_ENTITY "/%" PRIu64 ".%u" : LOST_ENTITY "/%" PRIu64, run, k);
+        const struct slice name = {out, (size_t)n};
+        if (!index_find_entity(a->ix, name, index_entity_hash(name)))
+            return;
+    }
+}
+
 static int give_unknown(struct assign *a, size_t i, evs_seq *run, uint64_t *version)
 {
     char name[64];
@@ -361,7 +388,7 @@ static int give_unknown(struct assign *a, size_t i, evs_seq *run, uint64_t *vers
         *run = a->s->lost[i].seq;
         *version = 0;
     }
-    (void)snprintf(name, sizeof name, LOST_ENTITY "/%" PRIu64, *run);
+    unknown_name(a, *run, name);
     free(a->out[i].entity);
     a->out[i].entity = strdup(name);
     a->out[i].version = ++*version;

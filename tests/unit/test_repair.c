@@ -412,6 +412,8 @@ static void test_what_is_not_the_logs_stays(void)
     CHECK_EQ(rmdir(path_of("damaged/dir")), 0);
 }
 
+#include "repair_forged.h"
+
 /* Where a later one proves that nothing was changed. */
 static void test_a_missing_hash_is_made_again(void)
 {
@@ -429,95 +431,6 @@ static void test_a_missing_hash_is_made_again(void)
     CHECK_EQ(done.lost, 0);
     char *q = read_file(names[0], &m);
     CHECK(q && m == len && memcmp(p, q, m) == 0);
-    free(p);
-    free(q);
-}
-
-/* A line of root's that somebody has made, with its LF. */
-static size_t forge(evs_seq seq, char *to)
-{
-    struct clock_text clock = {.second = INT64_MIN};
-    struct line l = {.seq = seq,
-                     .version = was[seq].line.version,
-                     .recorded_us = was[seq].line.recorded_us,
-                     .entity = was[seq].line.entity,
-                     .type = {"forged", 6},
-                     .data = {"{}", 2}};
-    uint32_t data, crc;
-
-    return line_write(&l, &clock, to, &data, &crc);
-}
-
-/* In names[0], event seq becomes a damaged line with one within its data, behind the byte `behind`. */
-static void plant(const char *name, evs_seq seq, evs_seq forged, char behind)
-{
-    size_t len, at = (size_t)(was[seq].p - was_bytes), n = was[seq].n;
-    char *p = read_file(name, &len), *q = malloc(len + 2000), *o = mempcpy(q, p, at);
-
-    o += sprintf(o, "{\"seq\":%" PRIu64 ",\"what\":\"was here\",\"data\":[1%c", seq, behind);
-    o += forge(forged, o);
-    o[-1] = ','; /* for the LF */
-    o = stpcpy(o, "{\"seq\":9}]}\n");
-    memcpy(o, p + at + n, len - at - n);
-    write_file(name, q, (size_t)(o - q) + len - at - n);
-    free(p);
-    free(q);
-}
-
-/* What a writer puts into data is no line of the store, even when his own is damaged. */
-static void test_data_that_looks_like_lines_is_data(void)
-{
-    static const char within[] = {'[', ',', ':', ' ', '\t'};
-    char names[FILES][64];
-    evs_seq seq = 3;
-
-    restore();
-    CHECK(list("log", ".jsonl", names) > 1);
-    while (was[seq].line.tx || was[seq - 1].line.tx || was[seq + 1].line.tx)
-        seq++;
-    for (size_t i = 0; i < sizeof within + 2; i++) {
-        restore();
-        if (i < sizeof within)
-            plant(names[0], seq, seq, within[i]);
-        else /* behind a byte that is damage itself: an event that is there; one that can't be so near */
-            plant(names[0], seq, seq + (i > sizeof within ? 90 : 1), '\0');
-        look_what_is_left();
-        CHECK_EQ(repair(), 0);
-        CHECK_EQ(done.lost, 1);
-        CHECK(told(seq));
-        check_repaired(true);
-    }
-}
-
-/* A line that is right, far behind all others: there is no room for what would be missing before it. */
-static void test_a_line_of_another_store_is_told(void)
-{
-    char names[FILES][64], *p, *q, *o;
-    size_t len;
-
-    restore();
-    CHECK(list("log", ".jsonl", names) > 2);
-    p = read_file(names[0], &len);
-    q = malloc(len + 1000);
-    o = mempcpy(q, p, len);
-    o += forge(10, o);
-    struct line l;
-    CHECK_EQ(line_parse(q + len, (size_t)(o - q) - len, &l, NULL, NULL), 0);
-    l.seq = 4000000000;
-    l.version = 1;
-    struct clock_text clock = {.second = INT64_MIN};
-    char far[1000];
-    uint32_t data, crc;
-    o = mempcpy(q + len, far, line_write(&l, &clock, far, &data, &crc));
-    write_file(names[0], q, (size_t)(o - q));
-    look_what_is_left();
-    CHECK_EQ(repair(), 0); /* the others say where the log ends */
-    check_repaired(true);
-    CHECK_EQ(done.lost, 0);
-    write_file(names[0], q, (size_t)(o - q));
-    cut_out(names[1], true);
-    CHECK_FAIL(repair(), err, DAMAGED);
-    CHECK(strstr(err.detail, "event 4000000000") && strstr(err.detail, "move the file away"));
     free(p);
     free(q);
 }
@@ -627,6 +540,7 @@ int main(void)
     RUN(test_a_lost_end_is_told_by_its_events);
     RUN(test_what_is_set_aside_stays);
     RUN(test_what_is_not_the_logs_stays);
+    RUN(test_a_name_for_the_lost_that_is_taken);
     RUN(test_a_missing_hash_is_made_again);
     RUN(test_data_that_looks_like_lines_is_data);
     RUN(test_a_line_of_another_store_is_told);
