@@ -464,7 +464,7 @@ int index_check(const struct index *ix, const struct log *lg, evs_report_fn *rep
 
     for (uint32_t v = 2; v < n_sets; v++) {
         const struct set *s = index_set(ix, v);
-        struct lengths len = {.lg = lg, .data = LOAD(s->flags) & SET_IS_PAIR};
+        struct lengths len = {.lg = lg, .data = LOAD(s->flags) & SET_IS_PAIR, .nameless = true};
         if (postings_check(&ix->a, s, &len) < 0) {
             char text[80];
             (void)snprintf(text, sizeof text, "index: set %u does not agree with the log", v);

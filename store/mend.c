@@ -3,7 +3,7 @@
  *
  * (1) A rec is believed only if its check is right, and a line only if its CRC and seq are. So a rec is
  *     made from such a line and from nothing else; where there is none, the line is what is damaged.
- * (2) The line is looked for between its neighbours, as far as their recs are right, then in the whole
+ * (2) The line is looked for between its neighbours, as far as their recs are right, with names or without, then in the whole
  *     segment: the LFs alone say where lines begin, so that one which is damaged hides no other.
  * (3) What lies between the neighbour before and the line is put right on the way: each rec is looked
  *     for once, however many are wrong.
@@ -48,17 +48,24 @@ static int peek_job(void *arg)
     struct peek *p = arg;
 
     memcpy(&p->rec, &p->span->recs[p->seq - p->span->first], sizeof p->rec);
-    return log_rec_ok(&p->rec, p->seq) && log_rec_offset(&p->rec) <= p->span->bytes &&
+    return p->rec.check == log_rec_check(&p->rec, p->seq) &&
+           log_rec_offset(&p->rec) <= p->span->bytes &&
            p->rec.len <= p->span->bytes - log_rec_offset(&p->rec);
+}
+
+/* Does it say where its line is? Who copies lines has no names for their recs, and there may be millions. */
+static bool is_placed(const struct log_span *span, evs_seq seq, struct log_rec *ret)
+{
+    struct peek p = {.span = span, .seq = seq};
+    bool placed = io_guarded(peek_job, &p) == 1;
+
+    *ret = p.rec;
+    return placed;
 }
 
 static bool is_right(const struct log_span *span, evs_seq seq, struct log_rec *ret)
 {
-    struct peek p = {.span = span, .seq = seq};
-    bool right = io_guarded(peek_job, &p) == 1;
-
-    *ret = p.rec;
-    return right;
+    return is_placed(span, seq, ret) && ret->entity != 0;
 }
 
 static void put_right(struct mender *m, struct segment *s, evs_seq seq, const struct log_rec *rec)
@@ -195,12 +202,12 @@ static int mend(struct mender *m, const struct log_span *span, evs_seq seq, stru
     uint64_t from = 0, end = span->bytes;
     struct log_rec rec;
 
-    while (k.after >= span->first && !is_right(span, k.after, &rec))
+    while (k.after >= span->first && !is_placed(span, k.after, &rec))
         k.after--;
     if (k.after >= span->first)
         from = log_rec_offset(&rec) + rec.len;
     for (evs_seq next = seq + 1; next < MIN(span->end, seq + LOOK_AHEAD); next++)
-        if (is_right(span, next, &rec)) {
+        if (is_placed(span, next, &rec)) {
             end = log_rec_offset(&rec);
             break;
         }

@@ -89,6 +89,13 @@ void postings_add(struct arena *a, struct set *s, uint32_t seq, uint32_t n_bytes
     STORE_REL(s->bytes, LOAD(s->bytes) + n_bytes);
 }
 
+static bool is_whole(const struct lengths *l, uint32_t seq)
+{
+    const struct log_rec *r = &l->span.recs[seq - l->span.first];
+
+    return r->check == log_rec_check(r, seq);
+}
+
 const struct log_rec *lengths_rec(struct lengths *l, uint32_t seq)
 {
     if (l->seq == seq)
@@ -96,6 +103,8 @@ const struct log_rec *lengths_rec(struct lengths *l, uint32_t seq)
     l->seq = seq;
     if (UNLIKELY(seq < l->span.first || seq >= l->span.end) && log_span(l->lg, seq, &l->span) < 0) {
         l->rec = (struct log_rec){.len = 1}; /* a damaged index. The check of the line finds it */
+    } else if (UNLIKELY(l->nameless) && is_whole(l, seq)) {
+        l->rec = l->span.recs[seq - l->span.first];
     } else if (UNLIKELY(log_span_rec(l->lg, &l->span, seq, &l->rec, l->err) < 0)) {
         l->seq = 0;
         io_guard_fail();

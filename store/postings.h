@@ -102,6 +102,8 @@ struct lengths {
     const struct log *lg;
     struct log_span span;
     bool data;
+    bool
+        nameless; /* recs may lack the index's numbers, as a backup's do: only lengths are asked for */
     evs_seq seq;           /* of rec; 0: none yet */
     struct log_rec rec;    /* checked */
     struct evs_error *err; /* borrowed: to say why one can't be had; may be NULL */

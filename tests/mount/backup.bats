@@ -288,6 +288,14 @@ P
     "$EVFS_BIN" verify "$B"
 }
 
+@test "a backup of many events is verified as fast as its store" {
+    stop_store
+    some 100000 | "$EVFS_BIN" import "$DATA"
+    "$EVFS_BIN" verify "$DATA"
+    backup
+    timeout 60 "$EVFS_BIN" verify "$B" # in a second; it was a search of the segment for each event
+}
+
 @test "killed at any moment, the next run completes it" {
     seed=${SEED:-$RANDOM}
     echo "# SEED=$seed"
