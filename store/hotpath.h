@@ -74,6 +74,7 @@ HOT_SPANS(X)
 
 #define HOT(name)                                                                                  \
     HOT_PROBE(name, begin);                                                                        \
-    __attribute__((cleanup(hot_end_##name))) const struct hot_running hot_##name = HOT_BEGIN(name)
+    __attribute__((cleanup(hot_end_##name), unused)) const struct hot_running hot_##name =         \
+        HOT_BEGIN(name)
 
 #endif
