@@ -55,6 +55,7 @@ stop_store() {
 }
 cleanup() {
     local status=$? server
+    trap '' INT TERM # a second one must leave neither a server nor files
     stop_store
     for server in "${servers[@]}"; do
         kill "$server" 2>/dev/null || true

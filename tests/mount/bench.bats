@@ -40,6 +40,26 @@ try() { # try NAME [VARIABLE=VALUE...]
 @test "bench/memory.sh" { try memory; }
 @test "bench/peers.sh" { try peers; }
 
+# Who runs below the scratch directory: nobody.
+running() { grep -lazF "$T/scratch/" /proc/[0-9]*/cmdline 2>/dev/null || true; }
+is_mounted() { grep -q "$T/scratch" /proc/self/mounts; }
+
+@test "bench/peers.sh, ended by SIGTERM, leaves no server, mount or file" {
+    mkdir "$T/scratch"
+    BUILD="$BUILD" EVFS="$EVFS_BIN" SCRATCH="$T/scratch" RUNS=100 SCALE=1000 JSONL="$T/peers.jsonl" \
+        "$EVFS_SOURCE_DIR/bench/peers.sh" >"$T/peers.md" 2>"$T/peers.err" 3>&- &
+    local pid=$!
+    wait_for 60 is_mounted
+    [ -n "$(running)" ]
+    kill "$pid"
+    local code=0
+    wait "$pid" || code=$?
+    same "$code" 130
+    same "$(running)" ''
+    same "$(ls -A "$T/scratch")" '' 'files left behind'
+    refused is_mounted
+}
+
 # The commands set what they like, and a second table has only its own figures.
 @test "bench/lib.sh: rounds, goals and ratios" {
     cat >"$T/two.sh" <<'END'
