@@ -2,8 +2,8 @@
 /* evfs-query: asks a store in this process, and SQLite with the same lines, the same questions in turns. A run
  * prints a line for each: its name, and the microseconds of an answer.
  *   evfs-query [--fill FILE] [--sqlite FILE] [--runs R] [--limit N] DIR QUESTION...
- * --fill appends FILE before; --sqlite makes a database there, asked by "sqlite:QUESTION". Questions are those of
- * query_store.c; entity and type are drawn at random from all, the same in every question.
+ * --fill appends FILE before; --sqlite makes a database there if there is none, asked by "sqlite:QUESTION". Questions
+ * are those of query_store.c; entity and type are drawn at random from all, the same in every question.
  * (1) Every page of the log is read before the clock runs.  (2) A question and its twin in SQLite have answers of
  * as many bytes: else this program fails.  (3) A figure is the mean of as many answers as take 50 ms. */
 #include "query.h"
@@ -16,9 +16,9 @@
 #define WARM_BYTES  ((size_t)1 << 20)
 #define ANSWER_SEED 0x9e3779b97f4a7c15u
 
-static const char usage[] =
-    "usage: evfs-query [--fill FILE] [--sqlite FILE] [--runs R] [--limit N] DIR "
-    "[sqlite:]QUESTION...\n";
+static const char usage[] = "usage: evfs-query [--fill FILE] [--sqlite FILE] "
+                            "[--runs R] [--limit N] DIR "
+                            "[sqlite:]QUESTION...\n";
 
 static uint64_t next_random(uint64_t *state) /* xorshift64*, Vigna 2016 */
 {
@@ -40,7 +40,8 @@ static const struct question *find_question(const char *name)
     exit(2);
 }
 
-/* Entities: all that have events and nothing below, in order of first appearance. */
+/* Entities: all that have events and nothing below, in order of first
+ * appearance. */
 static void add_entity(struct world *w, evs_entity e)
 {
     if (w->entities % 1024 == 0) {
@@ -56,19 +57,27 @@ static void add_entity(struct world *w, evs_entity e)
 
 static void look_around(struct world *w)
 {
-    struct evs_cursor *c;
-    struct evs_error err;
-    uint64_t at = 0;
-    ssize_t n;
-
     for (evs_entity d = 0; (d = evs_next_child(w->st, EVS_ROOT, d));)
         for (evs_entity e = 0; (e = evs_next_child(w->st, d, e));)
             add_entity(w, e);
     w->types = evs_type_count(w->st);
     w->end = evs_end(w->st);
-    if (w->entities == 0 ||
-        evs_cursor_new(w->st, &(struct evs_view){.kind = EVS_ALL}, &c, &err) < 0)
-        die("no entities", NULL);
+    if (w->entities == 0) {
+        fprintf(stderr, "the store has no entities\n");
+        exit(1);
+    }
+}
+
+/* (1) */
+static void read_log(struct world *w)
+{
+    struct evs_cursor *c;
+    struct evs_error err;
+    uint64_t at = 0;
+    ssize_t n;
+
+    if (evs_cursor_new(w->st, &(struct evs_view){.kind = EVS_ALL}, &c, &err) < 0)
+        die("cursor", &err);
     world_room(w, WARM_BYTES);
     for (; (n = evs_cursor_read(c, at, w->buf, WARM_BYTES, &err)) != 0; at += (uint64_t)n)
         if (n < 0)
@@ -149,7 +158,8 @@ int main(int argc, char **argv)
     }
     look_around(&w);
     if (sqlite)
-        w.sq = sqlite_fill(sqlite, w.st);
+        w.sq = sqlite_open_lines(sqlite, w.st);
+    read_log(&w);
     for (int i = optind + 1; i < argc; i++)
         if (strncmp(argv[i], "sqlite:", 7) != 0)
             compare(&w, argv[i]);

@@ -36,8 +36,8 @@ extern const struct question store_questions[], sqlite_questions[]; /* end with 
 
 void world_room(struct world *w, size_t n); /* w->buf has n bytes */
 
-/* A database in a file that does not exist yet, with all lines of the store. */
-struct sqlite_side *sqlite_fill(const char *file, struct evs_store *st);
+/* A database with all lines of the store: the one in the file, or, if there is no file, a new one. */
+struct sqlite_side *sqlite_open_lines(const char *file, struct evs_store *st);
 void sqlite_done(struct sqlite_side *s);
 
 #endif

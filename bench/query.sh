@@ -38,7 +38,6 @@ say "$small events in memory"
 answers --fill "$SCRATCH/in.jsonl" --sqlite "$SCRATCH/s.db" --limit 10 :memory: \
     $(both entity entity-newest entity-type type)
 in_process "$small events" '<=5'
-rm -f "$SCRATCH"/s.db*
 # shellcheck disable=SC2046
 answers --fill "$SCRATCH/in.jsonl" --sqlite "$SCRATCH/s.db" --limit 100 :memory: $(both type-newest)
 newest "$small events" '<=10'
@@ -49,7 +48,6 @@ fill "$SCRATCH/data" "$n" --per-entity 100
 # shellcheck disable=SC2046
 answers --sqlite "$SCRATCH/s.db" --limit 10 "$SCRATCH/data" $(both entity entity-newest entity-type type)
 in_process "$n events" '<=5'
-rm -f "$SCRATCH"/s.db*
 # shellcheck disable=SC2046
 answers --sqlite "$SCRATCH/s.db" --limit 100 "$SCRATCH/data" $(both type-newest)
 newest "$n events" '<=10'

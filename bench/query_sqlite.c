@@ -104,24 +104,33 @@ static void copy_lines(sqlite3_stmt *s, struct evs_store *st)
     free(buf);
 }
 
-struct sqlite_side *sqlite_fill(const char *file, struct evs_store *st)
+/* Without a journal: who fills it alone and then only reads needs none. */
+static void fill(sqlite3 *db, struct evs_store *st)
+{
+    sqlite3_stmt *in;
+
+    run(db, "CREATE TABLE e(seq INTEGER PRIMARY KEY, entity TEXT, type TEXT, line TEXT); BEGIN");
+    if (sqlite3_prepare_v2(db, "INSERT INTO e(entity, type, line) VALUES(?1, ?2, ?3)", -1, &in,
+                           NULL) != SQLITE_OK)
+        complain(db);
+    copy_lines(in, st);
+    (void)sqlite3_finalize(in);
+    run(db,
+        "COMMIT; CREATE INDEX by_entity ON e(entity); CREATE INDEX by_type ON e(type); ANALYZE");
+}
+
+struct sqlite_side *sqlite_open_lines(const char *file, struct evs_store *st)
 {
     struct sqlite_side *s = calloc(1, sizeof *s);
-    sqlite3_stmt *in;
+    bool is_new = access(file, F_OK) < 0;
 
     if (!s || sqlite3_open(file, &s->db) != SQLITE_OK)
         die(file, NULL);
-    run(s->db, "PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF; PRAGMA cache_size = -1048576;"
-               "PRAGMA mmap_size = 17179869184;"
-               "CREATE TABLE e(seq INTEGER PRIMARY KEY, entity TEXT, type TEXT, line TEXT); BEGIN");
-    if (sqlite3_prepare_v2(s->db, "INSERT INTO e(entity, type, line) VALUES(?1, ?2, ?3)", -1, &in,
-                           NULL) != SQLITE_OK)
-        complain(s->db);
-    copy_lines(in, st);
-    (void)sqlite3_finalize(in);
-    run(s->db,
-        "COMMIT; CREATE INDEX by_entity ON e(entity); CREATE INDEX by_type ON e(type); ANALYZE;"
-        "PRAGMA wal_checkpoint(TRUNCATE); BEGIN");
+    run(s->db, "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -1048576;"
+               "PRAGMA mmap_size = 17179869184");
+    if (is_new)
+        fill(s->db, st);
+    run(s->db, "BEGIN");
     for (int i = 0; i < STATEMENTS; i++)
         if (sqlite3_prepare_v3(s->db, texts[i], -1, SQLITE_PREPARE_PERSISTENT, &s->st[i], NULL) !=
             SQLITE_OK)

@@ -24,7 +24,7 @@ by_threads() {
 start_store "$SCRATCH/data"
 GOAL16='>=10x' by_threads "store" writers store --sync --events "$each"
 GOAL16='>=10x' by_threads "mount, fdatasync" mount_writers --sync --events "$each"
-COUNTS='1 16' by_threads "mount, one file, fdatasync" one_file_writers --sync --events "$each"
+COUNTS='1 16' by_threads "mount, one file, fdatasync" one_file_writers --sync --events $((each / 4 + 1))
 by_threads "plain file" writers file --sync --events "$each"
 # Its writers wait for one another in turns, and for longer the more there are.
 COUNTS='1 4 16' by_threads "SQLite" writers sqlite --sync --events $((each / 4 + 1))
