@@ -20,7 +20,7 @@
 #define REFERENCE  2000000 /* steps of the loop that never changes */
 #define OF_ENTITY  (EVENTS / ENTITIES)
 #define ENTITY_FMT "orders/%07u"
-#define NOINLINE   __attribute__((noinline, noclone))
+#define NOINLINE   __attribute__((noinline))
 
 struct job {
     const struct workload *w;
