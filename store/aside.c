@@ -37,25 +37,22 @@ static int look(void *arg)
     return 0;
 }
 
-static bool holds_lines(struct segment *const *s, size_t n, uint64_t bad)
+/* 1, 0, or -EIO: what can't be read now is not thrown away. */
+static int holds_lines(struct segment *const *s, size_t n, uint64_t bad)
 {
-    for (size_t i = 0; i < n; i++) {
+    int r = 0;
+
+    for (size_t i = 0; i < n && r == 0; i++) {
         struct look k = {s[i]->lines, i == 0 ? bad : 0, s[i]->size};
-        /* What can't be read any more is not kept. */
-        if (io_guarded(look, &k) == 1)
-            return true;
+        r = io_guarded(look, &k);
     }
-    return false;
+    return r;
 }
 
-static UNANALYSED int copy(struct segment *const *s, size_t n, int fd)
+static UNANALYSED int copy(struct segment *const *s, size_t n, int fd, uint64_t at)
 {
-    struct stat st;
-    int r = io_stat(fd, &st);
+    int r = 0;
 
-    if (r < 0)
-        return r;
-    uint64_t at = (uint64_t)st.st_size;
     for (size_t i = 0; i < n; i++) {
         uint64_t pos = i == 0 ? s[i]->tail.bytes : 0;
         while (pos < s[i]->size) {
@@ -69,6 +66,17 @@ static UNANALYSED int copy(struct segment *const *s, size_t n, int fd)
     return io_sync(fd);
 }
 
+/* A failure is cut back: on a full disk each open would take what room is left. */
+static int append(struct segment *const *s, size_t n, int fd)
+{
+    struct stat st;
+    int r = io_stat(fd, &st);
+
+    if (r == 0 && (r = copy(s, n, fd, (uint64_t)st.st_size)) < 0)
+        (void)io_truncate(fd, (uint64_t)st.st_size); /* as good as it gets */
+    return r;
+}
+
 UNANALYSED int aside_keep(struct segment *const *s, size_t n, uint64_t bad, evs_seq *ret_seq,
                           struct evs_error *err)
 {
@@ -76,11 +84,12 @@ UNANALYSED int aside_keep(struct segment *const *s, size_t n, uint64_t bad, evs_
     char name[SEGMENT_NAME_BYTES];
 
     *ret_seq = 0;
-    if (!holds_lines(s, n, bad))
-        return 0;
     segment_name(seq, ".cut", name);
+    int r = holds_lines(s, n, bad);
+    if (r <= 0)
+        return r < 0 ? evs_fail_errno(err, r, name) : 0;
     int fd AUTO_CLOSE = io_open(s[0]->dirfd, name, O_RDWR | O_CREAT, 0600);
-    int r = fd < 0 ? fd : copy(s, n, fd);
+    r = fd < 0 ? fd : append(s, n, fd);
     if (r == 0)
         r = io_sync(s[0]->dirfd);
     if (r < 0)

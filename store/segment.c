@@ -395,8 +395,12 @@ int segment_vouches(int dirfd, evs_seq first, struct evs_error *err)
 {
     struct segment s = {.first = first, .dirfd = dirfd};
     int fd AUTO_CLOSE = segment_file(&s, ".idx", O_RDONLY);
-    int r = fd < 0 ? segment_fail(&s, ".idx", fd, err) : read_header(&s, fd, err);
+    struct stat st;
+    int r = fd < 0 ? fd : io_stat(fd, &st);
 
+    if (r < 0)
+        return segment_fail(&s, ".idx", r, err);
+    r = S_ISREG(st.st_mode) ? read_header(&s, fd, err) : 0; /* what is not ours says nothing */
     return r < 0 ? r : s.synced.n == 0 ? 0 : s.sealed ? 2 : 1;
 }
 
