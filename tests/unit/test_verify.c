@@ -164,6 +164,37 @@ static void test_each_flipped_bit_of_the_log_is_named(void)
     model_remove(dir);
 }
 
+/* The disk gives no record of the second idx any more, while it is being looked at. */
+static void lose_idx(void *arg, const char *finding)
+{
+    int fd = file(arg);
+
+    (void)finding;
+    CHECK_EQ(ftruncate(fd, IDX_HEADER), 0);
+    (void)close(fd);
+}
+
+static void test_an_idx_that_goes_is_no_end_of_verify(void)
+{
+    char *names[40], *idx[40];
+
+    enter(2000);
+    size_t n = list(".jsonl", names, ARRAY_LEN(names));
+    CHECK(n >= 4);
+    CHECK_EQ(list(".idx", idx, ARRAY_LEN(idx)), n);
+    int fd = file(names[0]);
+    flip(fd, 100, 1);
+    (void)close(fd);
+    CHECK_EQ(evs_verify(dir, lose_idx, idx[1], &err), 2);
+    CHECK_EQ(verify(), 2);
+    said("records differ");
+    for (size_t i = 0; i < n; i++) {
+        free(names[i]);
+        free(idx[i]);
+    }
+    model_remove(dir);
+}
+
 static void test_many_damages_are_all_counted(void)
 {
     char *names[40];
@@ -530,6 +561,7 @@ int main(void)
 {
     RUN(test_each_flipped_bit_of_the_log_is_named);
     RUN(test_many_damages_are_all_counted);
+    RUN(test_an_idx_that_goes_is_no_end_of_verify);
     RUN(test_wrong_idx_records_are_found_and_repaired);
     RUN(test_lost_idx_files_come_back);
     RUN(test_a_bad_checkpoint_is_found_and_repaired);
