@@ -75,6 +75,8 @@ static int install_meta(struct backup *b, struct evs_error *err)
         r = (u = io_unlink(b->dest_fd, "meta.db-wal")) == -ENOENT ? 0 : u;
     if (r == 0)
         r = (u = io_unlink(b->dest_fd, "meta.db-shm")) == -ENOENT ? 0 : u;
+    if (r == 0) /* or the power goes, and the -wal is there again beside the new one */
+        r = io_sync(b->dest_fd);
     if (r == 0)
         r = io_move(b->work_fd, "meta.db", b->dest_fd, "meta.db");
     if (r == 0)
