@@ -151,10 +151,11 @@ static bool is_known(const struct proving *v, evs_seq from, evs_seq to)
     return false;
 }
 
-/* before: the last event of the file before; behind a damaged one, 0: not known. */
+/* before: the last event of the good file before. unsure: there is a damaged one between. */
 static void check_file(struct proving *v, const struct chain_mark *m, evs_seq before, bool unsure)
 {
     char is[CHAIN_HEX], was[CHAIN_HEX], name[64];
+    const evs_seq from = MIN(m->first, before + 1); /* what it speaks for */
 
     if (!unsure && m->first > before + 1)
         findings_add(&v->found,
@@ -176,14 +177,14 @@ static void check_file(struct proving *v, const struct chain_mark *m, evs_seq be
     go_on(v, m->bytes);
     chain_digest(&v->pin, is);
     chain_digest(&m->sum, was);
-    log_segment_name(v->lg, m->first, name, sizeof name);
+    log_segment_name(v->lg, from, name, sizeof name);
     if (!v->blind && strcmp(is, was) == 0)
         return;
-    if (!v->blind && !is_known(v, m->first, m->last))
+    if (!v->blind && !is_known(v, from, m->last))
         findings_add(&v->found,
                      "%s: its bytes are not those that were sealed: event %" PRIu64 " to %" PRIu64
                      " (log/%020" PRIu64 CHAIN_SUFFIX ")",
-                     name, m->first, m->last, m->first);
+                     name, from, m->last, m->first);
     v->pin = m->sum;
     v->apart = true;
     v->blind = false;

@@ -445,6 +445,9 @@ static void test_a_flipped_bit_is_named_by_its_line(void)
     write_file(s.name[1], text, n);
     CHECK_EQ(prove(NULL), 1); /* that the segment differs is no news then */
     check_said("stored bytes are damaged");
+    CHECK_EQ(unlink(path_of(list(CHAIN_SUFFIX).name[1])), 0);
+    CHECK_EQ(prove(NULL), 2); /* nor by the next hash, which speaks for both then */
+    check_said("is missing");
     free(text);
     model_remove(dir);
 }
