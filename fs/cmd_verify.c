@@ -30,7 +30,15 @@ static const char rebuild_help[] =
 static void print_finding(void *arg, const char *finding)
 {
     (void)arg;
-    printf("%s\n", finding);
+    /* Names may be anything: a finding is one line, and moves no cursor. */
+    for (const char *p = finding; *p; p++) {
+        unsigned char c = (unsigned char)*p;
+        if (c < 0x20 || c == 0x7f)
+            printf("\\x%02x", c);
+        else
+            putchar(c);
+    }
+    putchar('\n');
 }
 
 static int summary(const char *dir, int found, const char *well)

@@ -170,3 +170,14 @@ END
         same "$(find "$DATA" -printf '%U:%G\n' | sort -u)" 65534:65533
     fi
 }
+
+@test "a name in a finding moves no cursor" {
+    chmod 700 "$E/t%1B[2Jx"
+    stop_store
+    python3 -c 'import sqlite3, sys
+db = sqlite3.connect(sys.argv[1])
+db.execute("UPDATE owners SET crc = (crc + 1) % 100 WHERE kind = 1")
+db.commit()' "$DATA/meta.db"
+    finds 't\x1b[2Jx' "$EVFS_BIN" verify "$DATA"
+    refused sh -c "'$EVFS_BIN' verify '$DATA' | grep -q \"\$(printf '\\033')\""
+}
