@@ -135,7 +135,9 @@ int owners_clear(struct owners *o, const struct evs_dir *d)
     const struct owner_row *row = owners_find(o, d->kind, (struct slice){d->name, d->n});
     if (row) {
         size_t i = (size_t)(row - o->rows);
-        free((char *)(uintptr_t)row->name.p);
+        free(o->spare); /* its own room instead: who takes it back can't fail */
+        o->spare = (char *)(uintptr_t)row->name.p;
+        o->spare_bytes = row->name.n + 1;
         memmove(o->rows + i, o->rows + i + 1, (o->n - i - 1) * sizeof *o->rows);
         o->n--;
         if (d->kind != EVS_DIR_ROOT)

@@ -37,7 +37,7 @@ void owners_done(struct owners *o);
 
 /* Take the memory that the next owners_set() of this directory needs, so that it can't fail any more. */
 int owners_reserve(struct owners *o, const struct evs_dir *d, struct evs_error *err);
-/* Put or replace; take away (-ENOENT). */
+/* Put or replace; take away (-ENOENT): then to put the same again, next, can't fail. */
 int owners_set(struct owners *o, const struct evs_dir *d, const struct evs_owner *own,
                struct evs_error *err);
 int owners_clear(struct owners *o, const struct evs_dir *d);

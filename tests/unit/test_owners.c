@@ -121,6 +121,7 @@ static void owners_come_and_go(void)
     CHECK_EQ(owners_clear(&o, &(struct evs_dir){EVS_DIR_ENTITY, "a", 1}), -ENOENT);
     CHECK_EQ(o.below, 0);
     CHECK_EQ(effective(entity("a/b")), 2);
+    CHECK(o.spare && o.spare_bytes > strlen("a")); /* to take it back needs no memory */
     stop();
 }
 
