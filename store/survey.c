@@ -475,8 +475,19 @@ static int fail_far(const struct survey *s, struct evs_error *err)
                        s->files[l->file].name, l->seq, LOST_MAX);
 }
 
+/* Do the bytes begin as this event's line does? */
+static bool begins_as(struct survey *s, const struct survey_bad *b, evs_seq seq)
+{
+    char head[40];
+    struct slice bytes;
+    size_t n = (size_t)snprintf(head, sizeof head, "{\"seq\":%" PRIu64 ",", seq);
+
+    return b->n >= n && survey_bytes(s, b->file, &bytes, NULL) == 0 && b->at + n <= bytes.n &&
+           memcmp(bytes.p + b->at, head, n) == 0;
+}
+
 /* Which bad place is which lost event's: as many between two lines as are
- * missing there. Behind all lines the first is the first one's. */
+ * missing there, or by the seq that still stands there. */
 static void place_lost(struct survey *s)
 {
     for (size_t i = 0; i < s->n_bad;) {
@@ -495,7 +506,8 @@ static void place_lost(struct survey *s)
                 to--;
         for (size_t k = from; k < to; k++) {
             s->lost[k].bad = (uint32_t)(i + MIN(k - from, n - 1));
-            s->lost[k].its_own = to - from == n || (k == from && b->behind == UINT64_MAX);
+            s->lost[k].its_own =
+                to - from == n || begins_as(s, &s->bad[s->lost[k].bad], s->lost[k].seq);
         }
         i += n;
     }

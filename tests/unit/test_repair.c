@@ -336,6 +336,36 @@ static void test_a_lost_end_is_told_by_its_events(void)
     }
 }
 
+/* Without a checkpoint, what is left of a line says whose it was: if it is of this event. */
+static void test_the_end_of_a_line_says_whose_it_was(void)
+{
+    const evs_seq first = EVENTS - 3; /* big's */
+    char names[FILES][64], text[100];
+
+    for (int other = 0; other < 2; other++) {
+        size_t len = 0;
+        restore();
+        CHECK_EQ(unlink(path_of(CHECKPOINT_FILE)), 0);
+        size_t n = list("log", ".jsonl", names);
+        char *p = read_file(names[n - 1], &len), *to;
+        to = memmem(p, len, was[first].p, was[first].n);
+        CHECK(to && to + was[12].n < p + len);
+        if (other)
+            memcpy(to, was[12].p, was[12].n);
+        write_file(names[n - 1], p, (size_t)(to - p) + was[other ? 12 : first].n - 3);
+        free(p);
+        CHECK_EQ(repair(), 0);
+        CHECK_EQ(done.lost, 4);
+        (void)snprintf(text, sizeof text, "event %" PRIu64 ": big %.*s version %" PRIu64 " is gone",
+                       first, (int)was[first].line.type.n, was[first].line.type.p,
+                       was[first].line.version);
+        CHECK_EQ(strstr(said, text) != NULL, !other);
+        (void)snprintf(text, sizeof text, "event %" PRIu64 " is gone", first);
+        CHECK_EQ(strstr(said, text) != NULL, other);
+        CHECK_EQ(findings(), 0);
+    }
+}
+
 static void test_what_is_well_is_left_alone(void)
 {
     struct evs_store *st;
@@ -538,6 +568,7 @@ int main(void)
     RUN(test_what_is_well_is_left_alone);
     RUN(test_a_missing_segment_is_told_by_its_events);
     RUN(test_a_lost_end_is_told_by_its_events);
+    RUN(test_the_end_of_a_line_says_whose_it_was);
     RUN(test_what_is_set_aside_stays);
     RUN(test_what_is_not_the_logs_stays);
     RUN(test_a_name_for_the_lost_that_is_taken);
