@@ -170,6 +170,15 @@ struct before { /* the log as it is found */
         end; /* where it ends when it is opened; UINT64_MAX: it can't be, or is shorter than it was */
 };
 
+/* A checkpoint of another log tells nothing of this one. */
+static bool is_foreign(const struct log *lg, const struct checkpoint_mark *m)
+{
+    struct checkpoint_mark is;
+
+    return m->seq > 0 && m->seq <= log_end(lg) && checkpoint_mark_at(lg, m->seq, &is, NULL) == 0 &&
+           is.line_crc != m->line_crc;
+}
+
 static int look(struct repair *rp, struct before *b, struct evs_error *err) UNANALYSED;
 static int look(struct repair *rp, struct before *b, struct evs_error *err)
 {
@@ -188,13 +197,15 @@ static int look(struct repair *rp, struct before *b, struct evs_error *err)
         b->kept = NULL;
         m.seq = 0;
     }
-    b->kept_to = m.seq;
     if ((r = io_list(rp->dirfd, "log", take_hash, &t)) < 0)
         return evs_fail_errno(err, r, "log");
-    b->known = MAX(m.seq, t.last);
     r = log_open(rp->dirfd, &o, &lg, &why);
     if (r < 0 && why.why != EVS_DAMAGED && why.code != EIO)
         return evs_fail_as(err, &why);
+    if (r == 0 && is_foreign(lg, &m))
+        m.seq = 0; /* up to there nothing is known, and beyond */
+    b->kept_to = m.seq;
+    b->known = MAX(m.seq, t.last);
     b->end = r < 0 || log_end(lg) < b->known ? UINT64_MAX : log_end(lg);
     log_abandon(lg);
     return 0;

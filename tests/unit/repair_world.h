@@ -204,6 +204,19 @@ static void look_what_is_left(void)
     }
 }
 
+/* Behind the last good line with nothing that vouches for more, the log ends; whole lines there are kept aside. */
+static bool is_kept(evs_seq seq, evs_seq end)
+{
+    char name[64];
+    size_t n;
+
+    (void)snprintf(name, sizeof name, "log/%020" PRIu64 ".cut", end + 1);
+    char *p = read_file(name, &n);
+    bool found = p && memmem(p, n, was[seq].p, was[seq].n);
+    free(p);
+    return found;
+}
+
 static void swap_lines(const char *name, const char *p, size_t len)
 {
     const char *a = memchr(p + len / 4, '\n', len / 4), *b = memchr(p + len / 2, '\n', len / 4);
@@ -295,6 +308,19 @@ static void hit(uint64_t *random)
     }
     }
     free(p);
+}
+
+static void cut_out(const char *name, bool with_all)
+{
+    char path[64];
+
+    CHECK_EQ(unlink(path_of(name)), 0);
+    if (!with_all)
+        return;
+    (void)snprintf(path, sizeof path, "%.24s.idx", name);
+    CHECK_EQ(unlink(path_of(path)), 0);
+    (void)snprintf(path, sizeof path, "%.24s.sha256", name);
+    CHECK_EQ(unlink(path_of(path)), 0);
 }
 
 #endif

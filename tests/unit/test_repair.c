@@ -76,19 +76,6 @@ static int findings(void)
     return evs_verify(dir, note, NULL, &err);
 }
 
-/* Behind the last good line with nothing that vouches for more, the log ends; whole lines there are kept aside. */
-static bool is_kept(evs_seq seq, evs_seq end)
-{
-    char name[64];
-    size_t n;
-
-    (void)snprintf(name, sizeof name, "log/%020" PRIu64 ".cut", end + 1);
-    char *p = read_file(name, &n);
-    bool found = p && memmem(p, n, was[seq].p, was[seq].n);
-    free(p);
-    return found;
-}
-
 static void check_repaired(bool exact)
 {
     struct evs_store *st;
@@ -265,19 +252,6 @@ static void test_a_checkpoint_of_the_old_log_is_not_believed(void)
     CHECK(tried > 0);
 }
 
-static void cut_out(const char *name, bool with_all)
-{
-    char path[64];
-
-    CHECK_EQ(unlink(path_of(name)), 0);
-    if (!with_all)
-        return;
-    (void)snprintf(path, sizeof path, "%.24s.idx", name);
-    CHECK_EQ(unlink(path_of(path)), 0);
-    (void)snprintf(path, sizeof path, "%.24s.sha256", name);
-    CHECK_EQ(unlink(path_of(path)), 0);
-}
-
 static void test_a_missing_segment_is_told_by_its_events(void)
 {
     char names[FILES][64], text[100];
@@ -364,6 +338,34 @@ static void test_the_end_of_a_line_says_whose_it_was(void)
         CHECK_EQ(strstr(said, text) != NULL, other);
         CHECK_EQ(findings(), 0);
     }
+}
+
+static void test_a_checkpoint_of_another_log_tells_nothing(void)
+{
+    char names[FILES][64];
+    uint32_t crc = 0;
+    size_t len;
+
+    restore();
+    char *p = read_file(CHECKPOINT_FILE, &len);
+    p[24] ^= 1; /* the CRC of the line that it ends with; then its own */
+    memcpy(p + 44, &crc, sizeof crc);
+    crc = crc32c(0, p, 136);
+    memcpy(p + 44, &crc, sizeof crc);
+    write_file(CHECKPOINT_FILE, p, len);
+    free(p);
+    evs_seq seq = EVENTS; /* the newest of its entity, so that no gap tells */
+    while (was[seq].line.entity.p[0] != 'c')
+        seq--;
+    size_t n = list("log", ".jsonl", names);
+    p = read_file(names[n - 1], &len);
+    char *line = memmem(p, len, was[seq].p, was[seq].n);
+    *(char *)memmem(line, was[seq].n, "\"c/d ", 5) ^= 1;
+    write_file(names[n - 1], p, len);
+    free(p);
+    CHECK_EQ(repair(), 0);
+    CHECK_EQ(done.lost, 1);
+    CHECK(strstr(said, "whose it was is not known"));
 }
 
 static void test_what_is_well_is_left_alone(void)
@@ -569,6 +571,7 @@ int main(void)
     RUN(test_a_missing_segment_is_told_by_its_events);
     RUN(test_a_lost_end_is_told_by_its_events);
     RUN(test_the_end_of_a_line_says_whose_it_was);
+    RUN(test_a_checkpoint_of_another_log_tells_nothing);
     RUN(test_what_is_set_aside_stays);
     RUN(test_what_is_not_the_logs_stays);
     RUN(test_a_name_for_the_lost_that_is_taken);
