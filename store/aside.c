@@ -87,13 +87,13 @@ UNANALYSED int aside_keep(struct segment *const *s, size_t n, uint64_t bad, evs_
     segment_name(seq, ".cut", name);
     int r = holds_lines(s, n, bad);
     if (r <= 0)
-        return r < 0 ? evs_fail_errno(err, r, name) : 0;
+        return r < 0 ? segment_fail_name(name, r, err) : 0;
     int fd AUTO_CLOSE = io_open(s[0]->dirfd, name, O_RDWR | O_CREAT, 0600);
     r = fd < 0 ? fd : append(s, n, fd);
     if (r == 0)
         r = io_sync(s[0]->dirfd);
     if (r < 0)
-        return evs_fail_errno(err, r, name);
+        return segment_fail_name(name, r, err);
     *ret_seq = seq;
     return 0;
 }

@@ -43,10 +43,10 @@ static int write_tmp(struct log *lg, const char *tmp, const struct frames_job *j
     if (r == 0 && free_bytes < j->n) /* appends need it more */
         r = -ENOSPC;
     if (r < 0)
-        return evs_fail_errno(err, r, tmp);
+        return segment_fail_name(tmp, r, err);
     int fd AUTO_CLOSE = io_open(lg->dirfd, tmp, O_RDWR | O_CREAT | O_TRUNC, 0600);
     if (fd < 0)
-        return evs_fail_errno(err, fd, tmp);
+        return segment_fail_name(tmp, fd, err);
     if ((r = frames_write(j, fd, err)) < 0)
         return r;
     (void)io_forget(fd); /* else what is compared was perhaps never on disk: as good as it gets */
@@ -74,9 +74,9 @@ static int put_in_place(struct log *lg, struct segment *s, const char *tmp, stru
     if (r == 0)
         r = sync_names(lg);
     if (r < 0)
-        return evs_fail_errno(err, r, name);
+        return segment_fail_name(name, r, err);
     if ((r = io_map_reserved(s->room.bytes, &s->place)) < 0)
-        return evs_fail_errno(err, r, name);
+        return segment_fail_name(name, r, err);
     if ((r = frames_open(lg->dirfd, name, lg->frames, &s->frames, err)) < 0)
         return r;
     frames_place(s->frames, (char *)(uintptr_t)s->lines);
@@ -114,7 +114,7 @@ static int remove_plain(struct log *lg, struct segment *s, struct evs_error *err
         r = sync_names(lg);
     s->plain_left = false; /* whatever came of it: the next open does it */
     atomic_fetch_sub_explicit(&lg->left, 1, memory_order_relaxed);
-    return r < 0 ? evs_fail_errno(err, r, name) : 1;
+    return r < 0 ? segment_fail_name(name, r, err) : 1;
 }
 
 int log_pack(struct log *lg, int level, const _Atomic bool *stop, struct evs_error *err)

@@ -164,7 +164,7 @@ static int remove_orphan(struct names *l, evs_seq first, struct evs_error *err)
         return evs_fail_at(err, EVS_DAMAGED, 0, "log/%020" PRIu64 ".jsonl is missing", first);
     segment_name(first, ".idx", name);
     r = l->read_only ? 0 : io_remove(l->dirfd, name);
-    return r < 0 ? evs_fail_errno(err, r, name) : 0;
+    return r < 0 ? segment_fail_name(name, r, err) : 0;
 }
 
 static int remove_orphans(struct names *l, struct evs_error *err)
@@ -268,7 +268,7 @@ static int remove_file(struct resume *rs, evs_seq first, const char *suffix, str
     segment_name(first, suffix, name);
     int r = io_unlink(rs->dirfd, name);
     if (r < 0 && r != -ENOENT)
-        return evs_fail_errno(err, r, name);
+        return segment_fail_name(name, r, err);
     rs->unlinked |= r == 0;
     return 0;
 }

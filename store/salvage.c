@@ -116,7 +116,7 @@ static int write_file(struct segment *const *s, size_t n, evs_seq first, uint64_
         r = io_rename(dirfd, tmp, name);
     if (r == 0)
         r = io_sync(dirfd);
-    return r < 0 ? evs_fail_errno(err, r, tmp) : 0;
+    return r < 0 ? segment_fail_name(tmp, r, err) : 0;
 }
 
 /* Step c. */

@@ -52,13 +52,20 @@ void segment_name(evs_seq first, const char *suffix, char out[SEGMENT_NAME_BYTES
     (void)snprintf(out, SEGMENT_NAME_BYTES, "%020" PRIu64 "%s", first, suffix);
 }
 
-int segment_fail(const struct segment *s, const char *suffix, int r, struct evs_error *err)
+int segment_fail_name(const char *name, int r, struct evs_error *err)
 {
-    char name[SEGMENT_NAME_BYTES], what[SEGMENT_NAME_BYTES + 8];
+    char what[SEGMENT_NAME_BYTES + 8];
 
-    segment_name(s->first, suffix, name);
     (void)snprintf(what, sizeof what, "log/%s", name);
     return evs_fail_errno(err, r, what);
+}
+
+int segment_fail(const struct segment *s, const char *suffix, int r, struct evs_error *err)
+{
+    char name[SEGMENT_NAME_BYTES];
+
+    segment_name(s->first, suffix, name);
+    return segment_fail_name(name, r, err);
 }
 
 /* ---- visible ---- */

@@ -61,9 +61,11 @@ struct segment {
 /* "00000000000000000001" and suffix (".jsonl", ".idx", ".tmp"). */
 void segment_name(evs_seq first, const char *suffix, char out[SEGMENT_NAME_BYTES]);
 
-/* Open one of its files (a descriptor, or -errno); fail with its name; how large an idx of n recs is. */
+/* Open one of its files (a descriptor, or -errno); fail with its name, or that of any file of the log; how large an
+ * idx of n recs is. */
 int segment_file(const struct segment *s, const char *suffix, int flags);
 int segment_fail(const struct segment *s, const char *suffix, int r, struct evs_error *err);
+int segment_fail_name(const char *name, int r, struct evs_error *err);
 static inline uint64_t segment_idx_bytes(uint64_t n)
 {
     return SEGMENT_HEADER_BYTES + n * sizeof(struct log_rec);

@@ -37,7 +37,7 @@ int segment_unshare(int dirfd, evs_seq first, int *fd, struct evs_error *err)
     segment_name(first, ".tmp", tmp);
     segment_name(first, ".jsonl", name);
     if (r < 0)
-        return evs_fail_errno(err, r, name);
+        return segment_fail_name(name, r, err);
     if (st.st_nlink <= 1)
         return 0;
     int copy = io_open(dirfd, tmp, O_RDWR | O_CREAT | O_TRUNC, 0600);
@@ -49,7 +49,7 @@ int segment_unshare(int dirfd, evs_seq first, int *fd, struct evs_error *err)
     if (r < 0) {
         if (copy >= 0)
             (void)io_close(copy); /* given up */
-        return evs_fail_errno(err, r, tmp);
+        return segment_fail_name(tmp, r, err);
     }
     (void)io_close(*fd); /* nothing was written to it */
     *fd = copy;
