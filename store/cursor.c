@@ -107,6 +107,7 @@ static int line_at(struct cursor *c, uint64_t from, struct slice *ret,
     int e = log_pin(&c->len.span, MIN(from, log_rec_offset(r)), log_rec_offset(r) + line.n, &c->pin,
                     err);
     if (e < 0) {
+        (void)log_pin_failed(c->seq, e, err);
         if (e != -ENOMEM) /* else these bytes are lost */
             log_set_read_only(c->lg, err);
         return e;

@@ -356,6 +356,14 @@ void frames_round(const struct frames *f, uint64_t *from, uint64_t *to)
     *to = MIN(end, f->plain);
 }
 
+uint64_t frames_plain_end(const struct frames *f, uint64_t at)
+{
+    for (uint64_t i = 0; i < f->n; i++)
+        if (f->frame[i].at == at)
+            return i * f->frame_bytes + plain_of(f, i);
+    return 0;
+}
+
 /* ---- a file ---- */
 
 uint64_t frames_plain(const struct frames *f)

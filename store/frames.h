@@ -48,6 +48,9 @@ void frames_unpin(struct frames *f, uint64_t from, uint64_t to);
 /* [*from, *to) grows to whole frames: what a pin of it covers. */
 void frames_round(const struct frames *f, uint64_t *from, uint64_t *to);
 
+/* Where the plain bytes of the frame end that stands at this byte of the file. 0: none does. */
+uint64_t frames_plain_end(const struct frames *f, uint64_t at);
+
 /* Write n bytes, mapped, as frames and table to fd from its start; synced. -ECANCELED when *stop is set, within a
  * frame or so. */
 struct frames_job {

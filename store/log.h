@@ -205,6 +205,11 @@ static inline int log_pin(const struct log_span *span, uint64_t from, uint64_t t
 int log_line(const struct log *lg, evs_seq seq, struct log_pin *p, struct slice *ret,
              struct evs_error *err);
 
+/* A failure of pinning bytes of seq's line: if it is damage it says so, and of which event. Returns r. */
+int log_pin_failed(evs_seq seq, int r, struct evs_error *err);
+/* The last event with bytes in the frame at byte `at` of the file of seq's segment; seq if that is not packed. */
+evs_seq log_frame_last(const struct log *lg, evs_seq seq, uint64_t at);
+
 /* pread(2) of all lines joined: up to n bytes from pos, less only at the end. Plain bytes in whatever form they
  * are kept, and not checked. Byte b of the segment that holds seq is at log_span()'s before + b. */
 ssize_t log_read(const struct log *lg, uint64_t pos, void *buf, size_t n, struct evs_error *err);

@@ -14,6 +14,7 @@
 
 #include <assert.h>
 #include <sched.h>
+#include <stdio.h>
 
 #define WHOLE UINT64_MAX
 
@@ -73,6 +74,31 @@ void log_unpin(struct log_pin *p)
     *p = (struct log_pin){0};
 }
 
+int log_pin_failed(evs_seq seq, int r, struct evs_error *err)
+{
+    char where[64];
+
+    if (!err || err->why != EVS_DAMAGED)
+        return r;
+    (void)snprintf(where, sizeof where, "%.63s", err->detail);
+    return evs_fail_at(err, EVS_DAMAGED, err->pos, "%s: event %llu", where,
+                       (unsigned long long)seq);
+}
+
+evs_seq log_frame_last(const struct log *lg, evs_seq seq, uint64_t at)
+{
+    struct log_span span;
+    struct log_rec rec;
+
+    if (log_span(lg, seq, &span) < 0 || !is_packed(span.segment))
+        return seq;
+    uint64_t end = frames_plain_end(span.segment->frames, at);
+    while (seq + 1 < span.end && log_rec_get(lg, seq + 1, &rec, NULL) == 0 &&
+           log_rec_offset(&rec) < end)
+        seq++;
+    return seq;
+}
+
 int log_line(const struct log *lg, evs_seq seq, struct log_pin *p, struct slice *ret,
              struct evs_error *err)
 {
@@ -85,9 +111,10 @@ int log_line(const struct log *lg, evs_seq seq, struct log_pin *p, struct slice 
         return r;
     uint64_t at = MIN(log_rec_offset(&rec), span.bytes), n = MIN(rec.len, span.bytes - at);
     r = log_pin(&span, at, at + n, p, err);
-    if (r == 0)
-        *ret = (struct slice){span.lines + at, n};
-    return r;
+    if (r < 0)
+        return log_pin_failed(seq, r, err);
+    *ret = (struct slice){span.lines + at, n};
+    return 0;
 }
 
 #define READ_BYTES ((uint64_t)1 << 20) /* so much is pinned at a time */

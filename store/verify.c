@@ -137,11 +137,22 @@ static int verify_lines(void *arg, const struct log_walked *lines, size_t n)
     return v->found.n < MAX_FINDINGS ? 0 : 1;
 }
 
+/* "event 4", "events 4 to 7". */
+static const char *events(evs_seq from, evs_seq to, char out[64])
+{
+    int n = snprintf(out, 64, from == to ? "event %" PRIu64 : "events %" PRIu64, from);
+
+    if (from < to)
+        (void)snprintf(out + n, 64 - (size_t)n, " to %" PRIu64, to);
+    return out;
+}
+
 /* Where the log can't be opened, or its idx finds no line: which events from this one on are nowhere. True: there
- * are some. */
-static bool verify_rest(struct verify *v, evs_seq from)
+ * are some. frames: only those that were in compressed files. */
+static bool verify_rest(struct verify *v, evs_seq from, bool frames)
 {
     struct survey *s;
+    char text[64];
     int before = v->found.n;
 
     if (survey_new(v->dirfd, UINT64_MAX, 0, false, &s, NULL) < 0)
@@ -155,14 +166,16 @@ static bool verify_rest(struct verify *v, evs_seq from)
                          s->lost[to].bad == l->bad;)
             to++;
         const struct survey_bad *b = l->bad == SURVEY_NONE ? NULL : &s->bad[l->bad];
-        if (b && to == i + 1)
-            findings_add(&v->found, "log/%s: byte %" PRIu64 ": event %" PRIu64 ": %s",
-                         s->files[b->file].name, b->at, l->seq, evs_reason_text(EVS_DAMAGED));
+        const char *name = b ? s->files[b->file].name : "";
+        evs_seq end = s->lost[to - 1].seq;
+        if (b && survey_packed(name)) /* taken along by bad frames */
+            findings_add(&v->found, "log/%s, decompressed: byte %" PRIu64 ": %s %s lost", name,
+                         b->at, events(l->seq, end, text), end > l->seq ? "are" : "is");
+        else if (frames)
+            continue;
         else if (b)
-            findings_add(&v->found,
-                         "log/%s: byte %" PRIu64 ": events %" PRIu64 " to %" PRIu64 ": %s",
-                         s->files[b->file].name, b->at, l->seq, s->lost[to - 1].seq,
-                         evs_reason_text(EVS_DAMAGED));
+            findings_add(&v->found, "log/%s: byte %" PRIu64 ": %s: %s", name, b->at,
+                         events(l->seq, end, text), evs_reason_text(EVS_DAMAGED));
         else
             findings_add(&v->found, "log: events %" PRIu64 " to %" PRIu64 " are in no file", l->seq,
                          s->lost[to - 1].seq);
@@ -175,37 +188,61 @@ static bool verify_rest(struct verify *v, evs_seq from)
     return v->found.n > before;
 }
 
+static void find_whole(struct verify *v)
+{
+    findings_add(&v->found, "log: no event is lost by that: run 'evfs verify --repair'");
+}
+
+/* Is this a message of a compressed file? */
+static bool is_packed(const char *detail)
+{
+    size_t n = strlen(detail);
+
+    return n > 4 && strcmp(detail + n - 4, ".zst") == 0;
+}
+
 /* All lines; behind a bad one it goes on with the next that the idx can find. */
 static int verify_log(struct verify *v, struct evs_error *err)
 {
     evs_seq end = log_end(v->lg), from = 1;
     uint64_t pos = UINT64_MAX; /* of the last damage */
+    bool frames = false;       /* compressed lines are damaged */
+    char text[64];
 
     while (from <= end) {
         struct evs_error why;
         int r = log_walk(v->lg, from, verify_lines, v, &why);
         find_idx(v);
-        if (r >= 0)
+        if (r >= 0) {
+            if (frames && !verify_rest(v, 1, true))
+                find_whole(v);
             return 0;
+        }
         if (why.why != EVS_DAMAGED) {
             if (err)
                 *err = why;
             return r;
         }
         evs_seq bad = MAX(v->seen + 1, from);
-        if (why.pos == pos && verify_rest(v, bad)) { /* the next line is not where the idx says */
+        evs_seq last = bad;
+        bool frame = is_packed(why.detail);
+        if (frame)
+            last = log_frame_last(v->lg, bad, why.pos);
+        else if (why.pos == pos &&
+                 verify_rest(v, bad, false)) { /* the next line is not where the idx says */
             v->gap = true;
             return 0;
         }
-        pos = why.pos;
-        findings_add(&v->found, "%s: byte %" PRIu64 ": event %" PRIu64 ": %s", why.detail, why.pos,
-                     bad, evs_reason_text(why.why));
+        pos = frame ? UINT64_MAX : why.pos;
+        frames |= frame;
+        findings_add(&v->found, "%s: byte %" PRIu64 ": %s: %s", why.detail, why.pos,
+                     events(bad, last, text), evs_reason_text(why.why));
         struct log_span sp;
         if (log_span(v->lg, bad, &sp) == 0 && (!v->n_bad || v->bad[v->n_bad - 1] < sp.first) &&
             v->n_bad < MAX_FINDINGS)
             v->bad[v->n_bad++] = sp.first;
         v->gap = true;
-        from = bad + 1;
+        from = last + 1;
         if (v->found.n >= MAX_FINDINGS) {
             findings_add(&v->found, "more than %d findings: the rest is not looked at",
                          MAX_FINDINGS);
@@ -288,8 +325,12 @@ static int verify_all(struct verify *v, const char *dir, int dirfd, struct evs_e
     if ((r = index_new(&v->ix, err)) < 0)
         return r;
     if ((r = log_open(dirfd, &lo, &v->lg, &why)) < 0) {
-        if ((why.why != EVS_DAMAGED || !verify_rest(v, 0)) && (r = as_finding(v, r, &why, err)) < 0)
+        bool table = why.why == EVS_DAMAGED && is_packed(why.detail);
+        if ((table || why.why != EVS_DAMAGED || !verify_rest(v, 0, false)) &&
+            (r = as_finding(v, r, &why, err)) < 0)
             return r;
+        if (table && !verify_rest(v, 0, false)) /* nothing of the file could be read before */
+            find_whole(v);
     } else {
         load_checkpoint(v, dirfd);
         if ((r = verify_log(v, err)) < 0)

@@ -98,7 +98,7 @@ static struct segment_walk walk_from(const struct log_span *sp, evs_seq seq, str
 #define WINDOW_BYTES_MAX ((uint64_t)2 * LIMIT_TX_BYTES) /* no line is longer */
 
 /* Pin what comes next: more than the present window has left of it. 0: there is no more, or what is left is
- * more than a line. */
+ * more than a line. Where not all of it can be had, a frame further on may be what is damaged: one frame then. */
 static int open_window(const struct log_span *sp, struct segment_walk *w, struct log_pin *pin,
                        struct evs_error *err)
 {
@@ -106,7 +106,10 @@ static int open_window(const struct log_span *sp, struct segment_walk *w, struct
 
     if (w->end >= sp->bytes || left >= WINDOW_BYTES_MAX)
         return 0;
-    int r = log_pin(sp, w->pos, MIN(sp->bytes, w->pos + MAX(WINDOW_BYTES, 2 * left)), pin, err);
+    uint64_t to = MIN(sp->bytes, w->pos + MAX(WINDOW_BYTES, 2 * left));
+    int r = log_pin(sp, w->pos, to, pin, NULL);
+    if (r < 0)
+        r = log_pin(sp, w->pos, w->end + 1, pin, err);
     w->end = MIN(sp->bytes, pin->to);
     return r < 0 ? r : 1;
 }
