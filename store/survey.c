@@ -336,8 +336,8 @@ static int look_at(struct survey *s, size_t i, evs_seq end, struct evs_error *er
         f->good = false; /* the transaction was whole once */
     if (all && last && f->good && !f->marked && goes_on(bytes, f->first, &run))
         f->good = false; /* and no idx to say that it was never durable */
-    if (s->unpack && survey_packed(f->name))
-        f->good = false; /* its table may be what is wrong */
+    if ((s->unpack && survey_packed(f->name)) || f->broken)
+        f->good = false; /* its lines may be, but the log can't read them */
     return f->good ? 0 : pick_lines(s, (uint32_t)i, err);
 }
 

@@ -16,6 +16,8 @@ struct survey_file {
     bool put_in; /* the file before has its lines as well, and goes on with those of the next */
     evs_seq end; /* if good */
     bool marked; /* its idx says how many lines are durable; else nothing is known */
+    /* Compressed, and a frame or the table is not whole; as survey_bytes() found it. */
+    bool broken;
 };
 
 /* A whole line in a file that is not good. */

@@ -2,6 +2,7 @@
 /* survey_bytes: the plain bytes of a file of the log, as far as disk and compression still give them. */
 #include "survey.h"
 
+#include "frames.h"
 #include "io.h"
 
 #include <errno.h>
@@ -11,6 +12,7 @@
 
 #define PLAIN_NAME      26 /* bytes of "FIRST.jsonl"; with ".zst" behind it is compressed */
 #define BAD_FRAME_BYTES ((size_t)128 << 10)
+#define PLAIN_FRAME_MAX ((size_t)1 << 20) /* of a table that is believed */
 #define READ_BYTES      ((size_t)1 << 20)
 #define DISK_BYTES      ((size_t)4096) /* what a disk that fails may still give, piece by piece */
 
@@ -64,6 +66,55 @@ bool survey_packed(const char *name)
     return strlen(name) > PLAIN_NAME;
 }
 
+/* How many plain bytes a frame has: as table and frame say; where they differ, what it gives if it is whole. */
+static size_t plain_of(const char *p, size_t n, size_t by_table)
+{
+    unsigned long long k = ZSTD_getFrameContentSize(p, n);
+
+    if (k == by_table || k > PLAIN_FRAME_MAX)
+        return by_table;
+    char *try AUTO_FREE = malloc((size_t)k + 1);
+    return try && ZSTD_decompress(try, (size_t)k, p, n) == k ? (size_t)k : by_table;
+}
+
+/* Frames as the table has them, which fills the file to the byte: so each line is where it was. False: there is no
+ * such table. to NULL: only count. */
+static bool unpack_by_table(const char *p, size_t n, char *to, size_t *ret, bool *ret_broken)
+{
+    const char *foot = p + n - FRAMES_FOOTER_BYTES;
+    size_t at = 0, out = 0;
+
+    if (n < FRAMES_SKIP_BYTES + FRAMES_FOOTER_BYTES || load32(foot + 5) != FRAMES_SEEK_MAGIC)
+        return false;
+    const size_t entry = foot[4] & 0x80 ? 12 : 8, bytes = load32(foot) * entry;
+    if (bytes > n - FRAMES_SKIP_BYTES - FRAMES_FOOTER_BYTES)
+        return false;
+    const char *end = foot, *e = end - bytes;
+    const size_t frames = n - FRAMES_FOOTER_BYTES - bytes - FRAMES_SKIP_BYTES;
+    if (load32(p + frames) != FRAMES_SKIP_MAGIC)
+        return false;
+    for (const char *t = e; t < end; t += entry)
+        if ((at += load32(t)) > frames || load32(t + 4) > PLAIN_FRAME_MAX)
+            return false;
+    if (at != frames)
+        return false;
+    for (at = 0; e < end; at += load32(e), e += entry) {
+        size_t plain = plain_of(p + at, load32(e), load32(e + 4));
+        *ret_broken |= plain != load32(e + 4);
+        if (to && ZSTD_decompress(to + out, plain, p + at, load32(e)) != plain)
+            *ret_broken = true; /* as far as it went: lines check themselves */
+        out += plain;
+    }
+    *ret = out;
+    return true;
+}
+
+/* No block gives more, and none has fewer bytes: what a damaged header says is not believed. */
+static unsigned long long most_of(size_t packed)
+{
+    return (packed / 3 + 1) * (unsigned long long)ZSTD_BLOCKSIZE_MAX;
+}
+
 /* Frame by frame, without the table. What begins like no frame is as many zeros as one of ours has bytes. to NULL:
  * only count. */
 static size_t unpack(const char *p, size_t n, char *to, size_t cap)
@@ -74,14 +125,16 @@ static size_t unpack(const char *p, size_t n, char *to, size_t cap)
         size_t k = ZSTD_findFrameCompressedSize(p + at, n - at);
         unsigned long long plain =
             ZSTD_isError(k) ? ZSTD_CONTENTSIZE_ERROR : ZSTD_getFrameContentSize(p + at, k);
-        if (plain > (1ull << 36)) { /* on to what begins like a frame */
+        if (plain == ZSTD_CONTENTSIZE_ERROR) { /* on to what begins like a frame */
             static const char magic[4] = {0x28, (char)0xb5, 0x2f, (char)0xfd};
             const char *next =
                 at + 1 < n ? memmem(p + at + 1, n - at - 1, magic, sizeof magic) : NULL;
             k = next ? (size_t)(next - p) - at : n - at;
             plain = BAD_FRAME_BYTES;
-        } else if (to) { /* as far as it goes: lines check themselves */
-            (void)ZSTD_decompress(to + out, cap - out, p + at, k);
+        } else {
+            plain = MIN(plain, most_of(k));
+            if (to) /* as far as it goes: lines check themselves */
+                (void)ZSTD_decompress(to + out, MIN(plain, cap - out), p + at, k);
         }
         out += plain;
         at += k;
@@ -89,19 +142,24 @@ static size_t unpack(const char *p, size_t n, char *to, size_t cap)
     return out;
 }
 
-static int read_plain(const struct survey *s, const char *name, char **ret, size_t *ret_n)
+static int read_plain(const struct survey *s, struct survey_file *f, char **ret, size_t *ret_n)
 {
     char *packed, *p = NULL;
     size_t n;
-    int r = read_file(s, name, ret, ret_n);
+    int r = read_file(s, f->name, ret, ret_n);
 
-    if (r < 0 || !survey_packed(name))
+    if (r < 0 || !survey_packed(f->name))
         return r;
     packed = *ret;
-    n = unpack(packed, *ret_n, NULL, 0);
+    bool table = unpack_by_table(packed, *ret_n, NULL, &n, &f->broken);
+    if (!table)
+        n = unpack(packed, *ret_n, NULL, 0);
     r = io_map_memory(MAX(n, 1u), &p); /* zeros */
-    if (r == 0)
+    if (r == 0 && table)
+        (void)unpack_by_table(packed, *ret_n, p, &n, &f->broken);
+    else if (r == 0)
         (void)unpack(packed, *ret_n, p, n);
+    f->broken |= !table;
     (void)io_unmap(packed, MAX(*ret_n, 1u));
     *ret = p;
     *ret_n = n;
@@ -128,7 +186,7 @@ int survey_bytes(struct survey *s, uint32_t file, struct slice *ret, struct evs_
             return 0;
         }
     drop_kept(s, s->turn);
-    int r = read_plain(s, s->files[file].name, &p, &n);
+    int r = read_plain(s, &s->files[file], &p, &n);
     if (r < 0)
         return evs_fail_errno(err, r, s->files[file].name);
     s->kept[s->turn].file = file;
