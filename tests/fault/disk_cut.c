@@ -3,8 +3,10 @@
  *
  * Of each file: every sector of 512 bytes that differs from what was synced is, independently of all others, the
  * new one, the old one, the beginning of the new with the rest of the old, or garbage; the size is that of then
- * or now, or anything between. Garbage only where bytes were written: a disk is taken to leave the rest of a
- * sector alone, as SQLite takes it ("powersafe overwrite").
+ * or now, or, of one that has grown, anything between. A cut has happened or not, and then what was behind is as it
+ * was: file systems change a size in one step, and SQLite counts on it (of half a WAL it would take the first
+ * transactions, though all of them are in the database). Garbage only where bytes were written: a disk is taken to
+ * leave the rest of a sector alone, as SQLite takes it ("powersafe overwrite").
  * Of each directory: every change since it was synced has happened or not, independently; a rename is one.
  * All is drawn from the seed. So that not every cut is the same chaos, each file has a temper of its own: all
  * new, all old, mostly new, or any. */
@@ -63,6 +65,8 @@ static size_t build_bytes(ino_t ino, enum temper temper, unsigned fates[FATES])
                       : temper == ALL_OLD              ? OLD
                       : temper == ANY || draw(16) == 0 ? (enum fate)draw(FATES)
                                                        : NEW;
+        if (at >= now)
+            f = OLD;
         fates[f]++;
         if (f == GARBLED)
             garble(p, p, q, k);
@@ -73,12 +77,13 @@ static size_t build_bytes(ino_t ino, enum temper temper, unsigned fates[FATES])
             memcpy(p + keep, q + keep, k - keep);
         }
     }
-    size_t low = now < then ? now : then;
     if (temper == ALL_NEW)
         return now;
     if (temper == ALL_OLD)
         return then;
-    return draw(2) ? now : draw(2) ? then : low + draw(most - low + 1);
+    if (now < then)
+        return draw(2) ? now : then;
+    return draw(2) ? now : draw(2) ? then : then + draw(now - then + 1);
 }
 
 static void build_file(int to, const char *name, ino_t ino)
