@@ -6,7 +6,9 @@
 
 #include "tests/unit/model.h"
 
+#include "store/chain.h"
 #include "store/ingest.h"
+#include "store/keeper.h"
 #include "store/log_state.h"
 
 #include <dirent.h>
@@ -20,12 +22,15 @@
 
 #define SEGMENT_BYTES 4096
 #define ALARM_SECONDS 120
+#define BIG_EVENTS    7
 
-enum kind { LOG, IDX, CHECKPOINT, META, CHAIN, OTHER };
+/* PACKED: compressed lines. TWICE: lines that are there in both forms, either of which is enough. */
+enum kind { LOG, PACKED, TWICE, IDX, CHECKPOINT, META, CHAIN, OTHER };
 
 struct file {
     char name[64]; /* from the store's directory */
     enum kind kind;
+    evs_seq first; /* of a file in log/ */
     char *bytes;
     size_t n;
 };
@@ -91,10 +96,25 @@ static ssize_t give(struct evs_store *st, const char *text)
     return r;
 }
 
+/* In one write, so in one segment, which has two frames: the one in the middle is in both. */
+static void fill_two_frames(struct evs_store *st)
+{
+    static char text[FRAME_BYTES + 4096];
+    size_t n = 0;
+
+    for (int i = 0; i < BIG_EVENTS; i++) {
+        int pad = i == BIG_EVENTS / 2 ? (int)FRAME_BYTES : 3 * i;
+        n += (size_t)sprintf(text + n, "{\"entity\":\"big\",\"type\":\"big\",\"data\":\"%*d\"}\n",
+                             pad, i);
+    }
+    CHECK(give(st, text) == (ssize_t)n);
+}
+
 static void fill(struct evs_store *st)
 {
     char text[1024];
 
+    fill_two_frames(st);
     for (int i = 0; i < 36; i++) {
         (void)snprintf(
             text, sizeof text,
@@ -118,12 +138,27 @@ static UNANALYSED void make_segments_small(struct evs_store *st)
     st->lg->current->room.bytes = MAX(SEGMENT_BYTES, st->lg->current->tail.bytes);
 }
 
+/* All sealed segments are hashed, two are compressed; of the second one the plain file stays if the packer dies. */
+static void hash_and_pack(struct evs_store *st, bool clean)
+{
+    struct evs_error err;
+
+    while (chain_extend(st->chain, UINT32_MAX))
+        ;
+    for (int step = 0; step < (clean ? 4 : 3); step++) {
+        CHECK_EQ(log_pack(st->lg, 19, NULL, &err), 1);
+        log_pack_switch(st->lg);
+    }
+}
+
 static void make_store(const char *dir, bool clean)
 {
+    const struct evs_options o = {.sync_interval_ms = UINT32_MAX, .compress = -1};
     struct evs_store *st;
     struct evs_error err;
 
-    CHECK_EQ(evs_open(dir, &(struct evs_options){.sync_interval_ms = UINT32_MAX}, &st, &err), 0);
+    CHECK_EQ(evs_open(dir, &o, &st, &err), 0);
+    keeper_stop(st);
     make_segments_small(st);
     for (size_t i = 0; i < ARRAY_LEN(places); i++)
         if (places[i].owner.mode)
@@ -132,6 +167,7 @@ static void make_store(const char *dir, bool clean)
     CHECK_EQ(evs_checkpoint(st, &err), 0);
     CHECK(give(st, "{\"entity\":\"late\",\"type\":\"late\",\"data\":[1,2]}\n") > 0);
     CHECK_EQ(evs_sync(st, evs_end(st), &err), 0);
+    hash_and_pack(st, clean);
     if (clean) {
         CHECK_EQ(evs_close(st, &err), 0);
         return;
@@ -152,9 +188,10 @@ static bool ends_with(const char *s, const char *end)
 
 static enum kind kind_of(const char *name)
 {
-    if (ends_with(name, ".jsonl") || ends_with(name, ".zst"))
+    if (ends_with(name, ".jsonl"))
         return strncmp(name, "log/", 4) == 0 ? LOG : OTHER;
-    return ends_with(name, ".idx")            ? IDX
+    return ends_with(name, ".zst")            ? PACKED
+           : ends_with(name, ".idx")          ? IDX
            : strcmp(name, "index.ckpt") == 0  ? CHECKPOINT
            : strncmp(name, "meta.db", 7) == 0 ? META
            : ends_with(name, ".sha256")       ? CHAIN
@@ -177,6 +214,7 @@ static void take_file(const char *name)
     CHECK(fd >= 0 && fstat(fd, &st) == 0);
     (void)snprintf(f->name, sizeof f->name, "%s", name);
     f->kind = kind_of(name);
+    f->first = strncmp(name, "log/", 4) == 0 ? strtoull(name + 4, NULL, 10) : 0;
     f->n = (size_t)st.st_size;
     f->bytes = malloc(f->n + 1);
     CHECK_EQ(read(fd, f->bytes, f->n), f->n);
@@ -187,6 +225,15 @@ static void take_file(const char *name)
 static int by_name(const void *a, const void *b)
 {
     return strcmp(((const struct file *)a)->name, ((const struct file *)b)->name);
+}
+
+static void mark_twice(void)
+{
+    for (int i = 0; i + 1 < w.n; i++) /* by name: a segment's files stand together */
+        for (int k = i + 1; k < w.n; k++)
+            if (w.files[i].kind == LOG && w.files[k].kind == PACKED &&
+                w.files[i].first == w.files[k].first)
+                w.files[i].kind = w.files[k].kind = TWICE;
 }
 
 /* fn with the name of each file of the store. */
@@ -263,13 +310,14 @@ static bool make_world(bool clean)
     CHECK(waitpid(pid, &status, 0) == pid && status == 0);
     each_file(take_file);
     qsort(w.files, (size_t)w.n, sizeof *w.files, by_name);
+    mark_twice();
     CHECK_EQ(evs_open(w.dir, &(struct evs_options){.read_only = true}, &st, &err), 0);
     model_load(&w.m, st);
     size_t n;
     CHECK_EQ(evs_rejected(st, true, 0, &w.rejected, &n, &err), 0);
     w.durable = clean ? w.m.n : w.m.n - 3;
     CHECK_EQ(evs_close(st, &err), 0);
-    CHECK_EQ(w.m.n, clean ? 40 : 43);
+    CHECK_EQ(w.m.n, BIG_EVENTS + (clean ? 40 : 43));
     return check_failed == before;
 }
 
