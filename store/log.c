@@ -264,8 +264,12 @@ static int roll(struct log *lg, struct segment_mark room, struct evs_error *err)
     int r = 0;
 
     assert(segment_visible(lg->current).n == lg->current->tail.n);
-    if (log_count(lg) - sealed >= 2) /* (4); waits for a leader, who may do it already */
+    if (log_count(lg) - sealed >= 2) { /* (4); waits for a leader, who may do it already */
         r = sync_now(lg, err);
+        sealed = atomic_load_explicit(&lg->sealed, memory_order_acquire);
+        if (r == 0 && lg->dirfd >= 0 && log_count(lg) - sealed >= 2)
+            r = evs_fail_errno(err, -ENOSPC, "log");
+    }
     return r < 0 ? r : create_segment(lg, log_end(lg) + 1, room, err);
 }
 

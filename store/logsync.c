@@ -8,6 +8,7 @@
  * (3) In a pass: the directory first where a segment is new, then segments in order, so that a
  *     header that calls lines durable also speaks for the segments before. What was rolled away
  *     from is sealed on the way.
+ *     On a full disk that is left for later, and roll() waits for it.
  * (4) An error is for good: everybody who asks for more gets it, nothing is called again, the log
  *     is read-only. What was durable before stays so. */
 #include "log_state.h"
@@ -29,6 +30,7 @@ static int sync_dir(struct log *lg, struct evs_error *err)
 static int sync_pass(struct log *lg, struct evs_error *err)
 {
     size_t n = log_count(lg);
+    bool full = false;
     int r = 0;
 
     for (size_t i = atomic_load_explicit(&lg->sealed, memory_order_relaxed); r == 0 && i < n; i++) {
@@ -47,9 +49,11 @@ static int sync_pass(struct log *lg, struct evs_error *err)
         atomic_store_explicit(&lg->durable, s->first + to.n - 1, memory_order_release);
         if (i + 1 == n) {
             r = called ? segment_note(s, err) : 0;
-        } else {
-            r = segment_seal(s, err);
-            if (r == 0)
+        } else if (!full) { /* of those behind it none is sealed either */
+            r = segment_seal(s, &full, err);
+            if (full) /* the lines are durable all the same; the next pass tries again */
+                r = 0;
+            else if (r == 0)
                 atomic_store_explicit(&lg->sealed, i + 1, memory_order_release);
         }
     }

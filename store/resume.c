@@ -494,7 +494,7 @@ static int finish_segment(struct segment *s, struct segment_mark end, struct evs
     if (r < 0)
         return r;
     segment_set_end(s, end);
-    return segment_seal(s, err);
+    return segment_seal(s, NULL, err);
 }
 
 /* The last one: cut, noted as durable, with room to grow. */

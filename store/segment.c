@@ -393,7 +393,7 @@ int segment_make_idx(struct segment *s, uint64_t n, struct evs_error *err)
         return segment_fail(s, ".idx", s->idx_fd, err);
     int r = segment_map_recs(s, n, n, err);
     if (r == 0)
-        r = segment_seal(s, err);
+        r = segment_seal(s, NULL, err);
     s->lost_idx = s->lost_idx && r < 0;
     return r;
 }
@@ -570,19 +570,21 @@ int segment_sync_idx(struct segment *s, struct evs_error *err)
 }
 
 /* Recs first: flags that are on disk vouch for recs that are. */
-static int sync_header(struct segment *s, uint32_t flags, struct evs_error *err)
+static int sync_header(struct segment *s, uint32_t flags, bool *ret_full, struct evs_error *err)
 {
     int r = segment_sync_idx(s, err);
 
     if (r < 0)
         return r;
     r = write_header(s, s->idx_fd, flags);
+    if (ret_full)
+        *ret_full = r == -ENOSPC || r == -EDQUOT;
     return r < 0 ? segment_fail(s, ".idx", r, err) : segment_sync_idx(s, err);
 }
 
-int segment_seal(struct segment *s, struct evs_error *err)
+int segment_seal(struct segment *s, bool *ret_full, struct evs_error *err)
 {
-    int r = sync_header(s, FLAG_SEALED, err);
+    int r = sync_header(s, FLAG_SEALED, ret_full, err);
 
     if (r < 0)
         return r;
@@ -593,5 +595,5 @@ int segment_seal(struct segment *s, struct evs_error *err)
 
 int segment_clean(struct segment *s, struct evs_error *err)
 {
-    return sync_header(s, FLAG_CLEAN, err);
+    return sync_header(s, FLAG_CLEAN, NULL, err);
 }

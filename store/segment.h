@@ -123,9 +123,10 @@ int segment_sync(struct segment *s, struct segment_mark to, bool *ret_called,
 /* Store synced in the header, not durably. A full disk is no failure: the mark may be too low. */
 int segment_note(struct segment *s, struct evs_error *err);
 /* Recs on disk, then header and flags as well: sealed (closes the files), or clean. Lines are
- * synced. */
+ * synced. *ret_full (may be NULL) is set where a failure is that there is no room for the header, which may be
+ * tried again: no sync has failed. */
 int segment_sync_idx(struct segment *s, struct evs_error *err); /* only recs */
-int segment_seal(struct segment *s, struct evs_error *err);
+int segment_seal(struct segment *s, bool *ret_full, struct evs_error *err);
 int segment_clean(struct segment *s, struct evs_error *err);
 /* The header of an idx file that nobody has open: its mark, and sealed or not. Does not sync. 0 or a negative
  * errno. */
