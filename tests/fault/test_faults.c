@@ -79,7 +79,8 @@ static void died(int sig)
     (void)raise(sig);
 }
 
-/* What every store does in its life: grows over several segments, is synced, closed, killed, opened. */
+/* What every store does in its life: grows over several segments, which are hashed and compressed, is synced, closed,
+ * killed, opened. */
 static void life(struct world *w)
 {
     world_append(w, 1, false, false);
@@ -99,11 +100,14 @@ static void life(struct world *w)
     world_append(w, 4, true, true);
     world_sync(w);
     world_append(w, 40, false, false);
+    world_pack(w, 2);
     world_chmod(w, 1, 0750);
-    world_kill(w);
+    world_kill(w);                   /* of one segment both forms are there */
     world_append(w, 4, true, false); /* opened again, what was not synced is copied */
+    world_pack(w, 2);
     world_read(w);
     world_repeat(w, 3);
+    world_state(w, 3);
     world_sync(w);
 }
 
@@ -179,7 +183,7 @@ static int failed(void)
     return check_failed + world_failed();
 }
 
-/* Every n; in CI every few where neighbours are the same call again: what SQLite does, and what goes on failing. */
+/* Every n; in CI every second, or fewer where neighbours are the same call again: what SQLite does, and what goes on failing. */
 static uint64_t step_of(const struct variant *v)
 {
     const char *mode = getenv("EVFS_TEST_MODE");
@@ -189,8 +193,8 @@ static uint64_t step_of(const struct variant *v)
     if (mode && strcmp(mode, "long") == 0)
         return 1;
     if (v->source == ALLOCATION_OF_SQLITE || harmless)
-        return ci ? 13 : 97;
-    return ci ? (v->forever ? 3 : 1) : 17;
+        return ci ? 23 : 97;
+    return ci ? (v->forever ? 5 : 2) : 31;
 }
 
 static void run_variant(const struct variant *v, const char *dir, const char *only)
