@@ -467,7 +467,9 @@ static int fail_far(const struct survey *s, struct evs_error *err)
     while (l < end && l->seq <= seq)
         l++;
     if (l == end)
-        return evs_fail_at(err, EVS_DAMAGED, EVS_NOWHERE, "log: more than %u events are missing",
+        return evs_fail_at(err, EVS_DAMAGED, EVS_NOWHERE,
+                           "log: more than %u events are missing: 'evfs rebuild' gives up those "
+                           "that only index.ckpt knows of",
                            LOST_MAX);
     return evs_fail_at(err, EVS_DAMAGED, l->at,
                        "log/%s: event %" PRIu64 ": more than %u are missing before it: is it of "
