@@ -20,7 +20,7 @@ by_threads() {
     for threads in 1 2 4 8; do
         goal=
         [ "$threads" != 2 ] || goal=${GOAL2:-}
-        measure "$name, writers: $threads" events/s $goal -- "$@" --threads "$threads" --events "$events"
+        measure "$name, writers: $threads" events/s ${goal:+"$goal"} -- "$@" --threads "$threads" --events "$events"
     done
 }
 tables() {

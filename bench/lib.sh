@@ -159,13 +159,13 @@ measure() {
     m_command+=("$(printf '%q ' "$@")")
 }
 rounds() {
-    local m_i m_round # names that no command sets
+    local m_i # a name that no command sets
     for m_i in "${!m_row[@]}"; do
         say "${m_name[m_i]}"
         eval "${m_command[m_i]}" >"$SCRATCH/round.$m_i"
         : >"$SCRATCH/round.$m_i"
     done
-    for m_round in $(seq "$RUNS"); do
+    for _ in $(seq "$RUNS"); do
         for m_i in "${!m_row[@]}"; do eval "${m_command[m_i]}" >>"$SCRATCH/round.$m_i"; done
     done
     for m_i in "${!m_row[@]}"; do

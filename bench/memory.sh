@@ -20,7 +20,7 @@ for each in 10 1000; do
         gen "$SCRATCH/in.jsonl" "$n" --per-entity "$each"
         drive "$drivers/evfs-ingest" --mode memory --runs 1 --dir "$SCRATCH/st" "$SCRATCH/in.jsonl"
         read -r index names _ <<<"${v[0]}"
-        v=("$index"); row "$n events, $each an entity: index" B/event $goal
+        v=("$index"); row "$n events, $each an entity: index" B/event ${goal:+"$goal"}
         v=("$names"); row "$n events, $each an entity: names" B/event
         rm -rf "$SCRATCH/data"
         start_store "$SCRATCH/data"

@@ -15,8 +15,8 @@ for each in 100 1000; do
     answers "$SCRATCH/$each" state state-again entity
     first='' again=''
     [ "$each" = 100 ] || first='<=200' again='<=2'
-    answer state "state of $each events, first" $first
-    answer state-again "state of $each events, again" $again
+    answer state "state of $each events, first" ${first:+"$first"}
+    answer state-again "state of $each events, again" ${again:+"$again"}
     answer entity "reading the $each events"
     table "reading the $each events"
 

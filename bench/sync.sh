@@ -18,7 +18,7 @@ by_threads() {
     for threads in ${COUNTS:-1 2 4 8 16 32 64}; do
         goal=
         [ "$threads" != 16 ] || goal=${GOAL16:-}
-        measure "$name, writers: $threads" events/s $goal -- "$@" --threads "$threads"
+        measure "$name, writers: $threads" events/s ${goal:+"$goal"} -- "$@" --threads "$threads"
     done
 }
 start_store "$SCRATCH/data"
