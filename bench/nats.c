@@ -35,6 +35,7 @@ static struct client connect_to(const char *url)
 
     check(jsOptions_Init(&o), "options");
     o.PublishAsync.MaxPending = PENDING;
+    o.PublishAsync.StallWait = TIMEOUT_MS; /* for an acknowledgement, when so many are missing */
     o.Wait = TIMEOUT_MS;
     check(natsConnection_ConnectTo(&c.nc, url), url);
     check(natsConnection_JetStream(&c.js, c.nc, &o), "JetStream");
