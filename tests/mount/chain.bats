@@ -159,7 +159,7 @@ END
     same $code 3
     same "$(grep -c '^event .* is gone' "$T/out")" $((10#$next - 10#$first))
     "$EVFS_BIN" verify "$DATA"
-    start_store -o segment_size=64K
+    start_store -o segment_size=64K -o compress=off
     same "$(check_log)" 2001
     stop_store
     # By root, for somebody: it is his.
