@@ -159,6 +159,20 @@ static int check_format(struct meta *m, bool as_if_empty, struct evs_error *err)
     return 0;
 }
 
+/* The -wal gets its name before anything is in it: SQLite syncs the directory as well, but does not look whether that
+ * worked, and moves the WAL into meta.db then. Torn there, and without the WAL, it could not be opened again. */
+static int name_wal(struct meta *m, const char *dir, struct evs_error *err)
+{
+    int64_t tables;
+    int r = one_int(m, "SELECT count(*) FROM sqlite_schema", &tables, err); /* makes it */
+
+    if (r < 0)
+        return r;
+    int fd AUTO_CLOSE = io_open(AT_FDCWD, dir, O_RDONLY | O_DIRECTORY, 0);
+    r = fd < 0 ? fd : io_sync(fd);
+    return r < 0 ? evs_fail_errno(err, r, "meta.db-wal") : 0;
+}
+
 /* In memory: for a store in memory, and for a reader of a store that has no meta.db. */
 static int open_memory(struct meta *m, struct evs_error *err)
 {
@@ -200,6 +214,8 @@ static int open_file(struct meta *m, const char *dir, struct evs_error *err)
         /* It could not be opened for writing, and SQLite is content with reading: each chmod would fail. */
         return evs_fail_at(err, EVS_READ_ONLY, EVS_NOWHERE, "meta.db: cannot be written");
     int r = configure(m, wal, err);
+    if (r == 0 && !m->read_only)
+        r = name_wal(m, dir, err);
     return r < 0 ? r : check_format(m, false, err);
 }
 

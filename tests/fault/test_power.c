@@ -2,7 +2,7 @@
 /* The power goes at a random call, and what a disk might show then (disk_cut.c) is opened: what was synced is
  * there, what follows is a prefix of what was written, transactions are whole, owners that were set are set, verify
  * finds nothing; and it goes on. Two more cuts may come on top, in the middle of recovering too.
- *   SEED=n   only this one, told in words; EVFS_TEST_MODE=quick (unset) 150 seeds, ci 1,000, long 100,000 */
+ *   SEED=n   only this one, told in words; FROM=n SEEDS=m: from n on so many; EVFS_TEST_MODE=quick (unset) 150 seeds, ci 1,000, long 100,000 */
 #include "../unit/check.h"
 #include "disk.h"
 #include "world.h"
@@ -284,7 +284,8 @@ static int run_seed(uint64_t seed, bool lie, bool both)
 
 static void synced_is_there_and_the_rest_a_prefix(void)
 {
-    const char *mode = getenv("EVFS_TEST_MODE"), *one = getenv("SEED"), *count = getenv("SEEDS");
+    const char *mode = getenv("EVFS_TEST_MODE"), *one = getenv("SEED"), *count = getenv("SEEDS"),
+               *first = getenv("FROM");
     uint64_t n = mode && strcmp(mode, "long") == 0 ? 100000
                  : mode && strcmp(mode, "ci") == 0 ? 1000
                                                    : 150;
@@ -292,6 +293,8 @@ static void synced_is_there_and_the_rest_a_prefix(void)
 
     if (count)
         n = strtoull(count, NULL, 0);
+    if (first)
+        from = strtoull(first, NULL, 0);
     if (one) {
         from = strtoull(one, NULL, 0);
         n = 1;
