@@ -7,7 +7,7 @@
 #   bench/gate.sh                   compare
 #   bench/gate.sh --update REASON   take the counts as they are now, and commit them with the reason
 #   bench/gate.sh --only NAME,NAME  only these
-# The environment: see lib.sh; BASELINE is another file than bench/gate.tsv.
+# The environment: see lib.sh, but for SCRATCH; BASELINE is another file than bench/gate.tsv.
 set -euo pipefail
 only= reason=
 while [ $# -gt 0 ]; do
@@ -18,6 +18,7 @@ while [ $# -gt 0 ]; do
     esac
     shift 2
 done
+SCRATCH=/tmp # SQLite takes more instructions for a longer path: always one of this length
 # shellcheck source=bench/lib.sh
 . "$(dirname "$0")/lib.sh"
 need evfs-gate
