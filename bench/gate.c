@@ -279,7 +279,10 @@ static void print_id(void)
 #endif
     printf(" glibc-%s", gnu_get_libc_version());
 #ifdef __x86_64__
-    printf(" x86_64%s", __builtin_cpu_supports("avx2") ? "+avx2" : "");
+    printf(" x86_64%s %s", __builtin_cpu_supports("avx2") ? "+avx2" : "",
+           __builtin_cpu_is("intel") ? "intel"
+           : __builtin_cpu_is("amd") ? "amd"
+                                     : "other"); /* glibc copies by the one's way or the other's */
 #elif defined __aarch64__
     printf(" aarch64");
 #endif

@@ -28,9 +28,11 @@ baseline=${BASELINE:-$bench_dir/gate.tsv}
 more=3 advice=115 # percent
 
 # count NAME UNITS: instructions a unit, and time a unit, into $SCRATCH/NAME.
+# What glibc would decide by the sizes of the processor's caches is decided here.
 count() {
     local name=$1 units=$2 out=$SCRATCH/$1.callgrind n
-    valgrind --tool=callgrind --callgrind-out-file="$out" --toggle-collect=measured \
+    GLIBC_TUNABLES=glibc.cpu.x86_non_temporal_threshold=16777216:glibc.cpu.x86_rep_movsb_threshold=2048 \
+        valgrind --tool=callgrind --callgrind-out-file="$out" --toggle-collect=measured \
         "$gate" run "$name" "$SCRATCH/$name.store" >"$SCRATCH/$name.log" 2>&1 ||
         { cat "$SCRATCH/$name.log" >&2; return 1; }
     n=$(awk '/^(totals|summary): / { n = $2 } END { print n + 0 }' "$out")
