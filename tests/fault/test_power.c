@@ -2,7 +2,9 @@
 /* The power goes at a random call, and what a disk might show then (disk_cut.c) is opened: what was synced is
  * there, what follows is a prefix of what was written, transactions are whole, owners that were set are set, verify
  * finds nothing; and it goes on. Two more cuts may come on top, in the middle of recovering too.
- *   SEED=n   only this one, told in words; FROM=n SEEDS=m: from n on so many; EVFS_TEST_MODE=quick (unset) 150 seeds, ci 1,000, long 100,000 */
+ *   SEED=n            only this one, told in words
+ *   FROM=n SEEDS=m    from n on so many
+ *   EVFS_TEST_MODE    quick (unset) 150 seeds, ci 1,000, long 100,000 */
 #include "../unit/check.h"
 #include "disk.h"
 #include "world.h"
@@ -143,6 +145,7 @@ static int in_child(void (*fn)(void *arg), void *arg)
     int status = 0;
 
     if (pid == 0) {
+        check_failed = 0; /* what failed before is not this one's */
         fn(arg);
         _exit(check_failed + world_failed() ? 1 : 0);
     }
