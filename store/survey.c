@@ -1,15 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* survey: (1) A line counts wherever it stands, if its checksum is right and
- * its seq is one that is missing: lines that changed places, or files that
- * changed names, lose nothing. (2) A line whose LF alone was lost is whole: its
- * checksum, which covers the LF, says so. (3) A file is good if it holds its
- * lines and nothing else: from the first of its name up to the next file's.
- * Behind the last line of the last file may stand what a crash has left, if
- * its idx says that it was not durable. (4) What a file should have had and no file has is
- * lost. So is, behind the last line that was found, what anything says was
- * durable: the checkpoint, a hash, the mark of an idx. (5) Data may look like
- * lines: a writer can put any there, checksums and all. Behind a LF stands a line of the store's, since no value has one. Within a chunk that is damaged, what may be within a value is none, nor what
- * can't be as far from the line before as it says. */
+/* survey: (1) A line counts wherever it stands, if its checksum is right and its seq is one that is missing: lines
+ * that changed places, or files that changed names, lose nothing. (2) A line whose LF alone was lost is whole: its
+ * checksum, which covers the LF, says so. (3) A file is good if it holds its lines and nothing else: from the first
+ * of its name up to the next file's. Behind the last line of the last file may stand what a crash has left, if its
+ * idx says that it was not durable. (4) What a file should have had and no file has is lost. So is, behind the last
+ * line that was found, what anything says was durable: the checkpoint, a hash, the mark of an idx. (5) Data may
+ * look like lines: a writer can put any there, checksums and all. Behind a LF stands a line of the store's, since no
+ * value has one. Within a chunk that is damaged, what may be within a value is none, nor what can't be as far from
+ * the line before as it says. */
 #include "survey.h"
 
 #include "crc.h"
