@@ -4,7 +4,7 @@
 # (10). The table has the median of either, and B's time over A's: the geometric mean of the pairs with its 95 %
 # interval. An interval that holds 1 says that no difference was seen.
 #   bench/ab.sh A B           build directories: A/evfs through the mount, A/bench/evfs-gate in the process
-#   bench/ab.sh --mount A B   only through the mount;  --gate A B   only in the process
+#   bench/ab.sh --mount A B   only through the mount;  --gate A B   only in the process, of which ONLY=NAME,NAME is some
 # Allocators: build one with -Dmimalloc=disabled. Compilers, PGO, BOLT: scripts/pgo, scripts/bolt. See lib.sh for
 # the rest of the environment.
 set -euo pipefail
@@ -80,6 +80,7 @@ in_process() {
     local name
     for dir in "$a" "$b"; do [ -x "$dir/bench/evfs-gate" ] || die "$dir/bench/evfs-gate is missing"; done
     while read -r name _; do
+        [[ -z ${ONLY-} || ,$ONLY, == *,$name,* ]] || continue
         g_time() { value=$("$1/bench/evfs-gate" time "$name" "$SCRATCH/gate"); }
         both "$name" "of a fixed loop" g_time
     done < <("$a/bench/evfs-gate" list)

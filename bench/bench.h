@@ -72,14 +72,20 @@ static inline size_t next_batch(const char *p, size_t n, size_t lines, size_t *r
     return used;
 }
 
+static struct evs_cred own_cred; /* asked for once: three system calls are more than an event */
+
+__attribute__((constructor)) static void take_own_cred(void)
+{
+    own_cred = (struct evs_cred){.uid = getuid(), .gid = getgid(), .pid = getpid()};
+}
+
 /* All n bytes, or the end of the program: a benchmark's events are all good. */
 static inline void append_all(struct evs_writer *w, const char *p, size_t n)
 {
-    const struct evs_cred cred = {.uid = getuid(), .gid = getgid(), .pid = getpid()};
     struct evs_error err;
 
     while (n > 0) {
-        ssize_t r = evs_write(w, p, n, &cred, &err);
+        ssize_t r = evs_write(w, p, n, &own_cred, &err);
         if (r < 0)
             die("append", &err);
         p += r;
@@ -90,18 +96,23 @@ static inline void append_all(struct evs_writer *w, const char *p, size_t n)
 #define NO_SYNC UINT32_MAX /* a sync interval: never in the background */
 
 /* Open, with a writer for whole events. */
-static inline struct evs_store *open_store(const char *dir, uint32_t sync_interval_ms,
-                                           struct evs_writer **ret_w)
+static inline struct evs_store *open_store_with(const char *dir, const struct evs_options *options,
+                                                struct evs_writer **ret_w)
 {
-    const struct evs_options options = {.sync_interval_ms = sync_interval_ms};
     struct evs_store *st;
     struct evs_error err;
 
-    if (evs_open(dir, &options, &st, &err) < 0)
+    if (evs_open(dir, options, &st, &err) < 0)
         die(dir, &err);
     if (evs_writer_new(st, &(struct evs_target){.kind = EVS_ALL}, "bench", ret_w, &err) < 0)
         die("writer", &err);
     return st;
+}
+
+static inline struct evs_store *open_store(const char *dir, uint32_t sync_interval_ms,
+                                           struct evs_writer **ret_w)
+{
+    return open_store_with(dir, &(struct evs_options){.sync_interval_ms = sync_interval_ms}, ret_w);
 }
 
 static inline void close_store(struct evs_store *st, struct evs_writer *w)

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: MIT
 # gate: how many instructions small workloads take (evfs-gate, counted by callgrind), beside bench/gate.tsv. Nothing
 # else that the machine does shows in these counts. Ends with 1 if one takes over 3 % more, and with 77 where nothing
-# is known yet of this compiler, C library and kind of processor. The last column is the clock, for advice only: what
-# takes over 115 % of its time (each over a loop that never changes) is marked, and changes nothing.
+# is known yet of this compiler and C library. The last column is the clock, for advice only: what takes over 115 % of
+# its time (each over a loop that never changes) is marked, and changes nothing.
 #   bench/gate.sh                   compare
 #   bench/gate.sh --update REASON   take the counts as they are now, and commit them with the reason
 #   bench/gate.sh --only NAME,NAME  only these
@@ -28,10 +28,11 @@ baseline=${BASELINE:-$bench_dir/gate.tsv}
 more=3 advice=115 # percent
 
 # count NAME UNITS: instructions a unit, and time a unit, into $SCRATCH/NAME.
-# What glibc would decide by the sizes of the processor's caches is decided here.
+# What glibc would decide by the sizes of the processor's caches is decided here; and that large blocks are new ones,
+# since clearing old ones counts, and whether there are such is chance.
 count() {
     local name=$1 units=$2 out=$SCRATCH/$1.callgrind n
-    GLIBC_TUNABLES=glibc.cpu.x86_non_temporal_threshold=16777216:glibc.cpu.x86_rep_movsb_threshold=2048 \
+    GLIBC_TUNABLES=glibc.cpu.x86_non_temporal_threshold=16777216:glibc.cpu.x86_rep_movsb_threshold=2048:glibc.malloc.mmap_threshold=32768 \
         valgrind --tool=callgrind --callgrind-out-file="$out" --toggle-collect=measured \
         "$gate" run "$name" "$SCRATCH/$name.store" >"$SCRATCH/$name.log" 2>&1 ||
         { cat "$SCRATCH/$name.log" >&2; return 1; }

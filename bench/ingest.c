@@ -15,13 +15,14 @@ struct plan {
     const char *dir; /* a directory that must not exist yet, or ":memory:" */
     const char *mode;
     size_t runs, batch;
+    bool no_schemas;
     char *text;
     size_t n;
 };
 
 static const char usage[] =
     "usage: evfs-ingest [--dir DIR] [--mode rate|plain|allocs|memory] [--runs R] [--batch EVENTS] "
-    "FILE\n";
+    "[--no-schemas] FILE\n";
 
 static void print_memory(struct evs_store *st)
 {
@@ -37,7 +38,8 @@ static void print_memory(struct evs_store *st)
 static void run_store(const struct plan *p, bool shown)
 {
     struct evs_writer *w;
-    struct evs_store *st = open_store(p->dir, NO_SYNC, &w);
+    const struct evs_options options = {.sync_interval_ms = NO_SYNC, .no_schemas = p->no_schemas};
+    struct evs_store *st = open_store_with(p->dir, &options, &w);
     size_t events = 0, half_events = 0, lines;
     uint64_t half_allocs = 0, ns = 0;
 
@@ -45,6 +47,7 @@ static void run_store(const struct plan *p, bool shown)
         size_t bytes = next_batch(p->text + at, p->n - at, p->batch, &lines);
         if (!half_events && at >= p->n / 2) {
             half_events = events;
+            (void)evs_schema_versions(st, 1); /* what was appended is learned */
             half_allocs = alloc_count();
         }
         uint64_t begin = now_ns();
@@ -103,11 +106,10 @@ static void clear(const char *dir)
 
 int main(int argc, char **argv)
 {
-    static const struct option options[] = {{"dir", required_argument, NULL, 'd'},
-                                            {"mode", required_argument, NULL, 'm'},
-                                            {"runs", required_argument, NULL, 'r'},
-                                            {"batch", required_argument, NULL, 'b'},
-                                            {0}};
+    static const struct option options[] = {
+        {"dir", required_argument, NULL, 'd'},  {"mode", required_argument, NULL, 'm'},
+        {"runs", required_argument, NULL, 'r'}, {"batch", required_argument, NULL, 'b'},
+        {"no-schemas", no_argument, NULL, 'n'}, {0}};
     struct plan p = {.dir = ":memory:", .mode = "rate", .runs = 5, .batch = 10000};
 
     for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
@@ -117,6 +119,8 @@ int main(int argc, char **argv)
             p.mode = optarg;
         else if (c == 'r')
             p.runs = strtoull(optarg, NULL, 10);
+        else if (c == 'n')
+            p.no_schemas = true;
         else if (c == 'b')
             p.batch = strtoull(optarg, NULL, 10);
         else

@@ -247,10 +247,11 @@ table() {
 
 # machine: one line that every figure needs beside it.
 machine() {
-    local cpu fs
+    local cpu fs speed=
+    [ ! -x "$drivers/evfs-gate" ] || speed=" of $("$drivers/evfs-gate" speed) GHz (as work sees it)"
     cpu=$(awk -F ': ' '/^model name/ { print $2; exit }' /proc/cpuinfo)
     fs=$(stat -f -c %T "$SCRATCH")
-    echo "Machine: ${cpu:-unknown processor}, $(nproc) CPUs, $(free -g | awk '/^Mem/ { print $2 }') GiB," \
+    echo "Machine: ${cpu:-unknown processor}, $(nproc) CPUs$speed, $(free -g | awk '/^Mem/ { print $2 }') GiB," \
         "Linux $(uname -r), scratch on $fs; $(date -u +%Y-%m-%d); load $(cut -d ' ' -f 1 /proc/loadavg)"
     echo
 }

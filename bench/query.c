@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* evfs-query: asks a store in this process, and SQLite with the same lines, the same questions in turns. A run
  * prints a line for each: its name, and the microseconds of an answer.
- *   evfs-query [--fill FILE] [--sqlite FILE] [--runs R] [--limit N] DIR QUESTION...
- * --fill appends FILE before; --sqlite makes a database there if there is none, asked by "sqlite:QUESTION". Questions
+ *   evfs-query [--fill FILE] [--sqlite FILE] [--runs R] [--limit N] [--no-states] DIR QUESTION...
+ * --no-states: the store keeps none. --fill appends FILE before; --sqlite makes a database there if there is none, asked by "sqlite:QUESTION". Questions
  * are those of query_store.c; entity and type are drawn at random from all, the same in every question.
  * (1) Every page of the log is read before the clock runs.  (2) A question and its twin in SQLite have answers of
  * as many bytes: else this program fails.  (3) A figure is the mean of as many answers as take 50 ms. */
@@ -17,7 +17,7 @@
 #define ANSWER_SEED 0x9e3779b97f4a7c15u
 
 static const char usage[] = "usage: evfs-query [--fill FILE] [--sqlite FILE] "
-                            "[--runs R] [--limit N] DIR "
+                            "[--runs R] [--limit N] [--no-states] DIR "
                             "[sqlite:]QUESTION...\n";
 
 static uint64_t next_random(uint64_t *state) /* xorshift64*, Vigna 2016 */
@@ -125,13 +125,13 @@ static void compare(struct world *w, const char *name)
 
 int main(int argc, char **argv)
 {
-    static const struct option options[] = {{"fill", required_argument, NULL, 'f'},
-                                            {"sqlite", required_argument, NULL, 's'},
-                                            {"runs", required_argument, NULL, 'r'},
-                                            {"limit", required_argument, NULL, 'l'},
-                                            {0}};
+    static const struct option options[] = {
+        {"fill", required_argument, NULL, 'f'}, {"sqlite", required_argument, NULL, 's'},
+        {"runs", required_argument, NULL, 'r'}, {"limit", required_argument, NULL, 'l'},
+        {"no-states", no_argument, NULL, 'n'},  {0}};
     const char *fill = NULL, *sqlite = NULL;
     struct world w = {.limit = 100};
+    struct evs_options options_of_store = {.sync_interval_ms = NO_SYNC};
     struct evs_writer *writer;
     size_t runs = 10;
 
@@ -142,6 +142,8 @@ int main(int argc, char **argv)
             sqlite = optarg;
         else if (c == 'r')
             runs = strtoull(optarg, NULL, 10);
+        else if (c == 'n')
+            options_of_store.state_bytes = UINT64_MAX;
         else if (c == 'l')
             w.limit = strtoull(optarg, NULL, 10);
         else
@@ -149,7 +151,7 @@ int main(int argc, char **argv)
     }
     if (argc - optind < 2 || w.limit == 0)
         return fputs(usage, stderr), 2;
-    w.st = open_store(argv[optind], NO_SYNC, &writer);
+    w.st = open_store_with(argv[optind], &options_of_store, &writer);
     if (fill) {
         size_t n;
         char *text = load_file(fill, &n);

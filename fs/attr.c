@@ -6,35 +6,16 @@
 #include "fs/fs.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #define BLOCK_BYTES 4096
 
-struct evs_dir attr_dir(const struct node *n, const struct node_names *nm)
-{
-    switch (n->kind) {
-    case NODE_ENTITIES:
-        return (struct evs_dir){.kind = EVS_DIR_ENTITY, .name = ""};
-    case NODE_ENTITY:
-    case NODE_BELOW:
-    case NODE_OWN_TYPE:
-    case NODE_STATE:
-        return (struct evs_dir){.kind = EVS_DIR_ENTITY, .name = nm->entity, .n = nm->entity_n};
-    case NODE_TYPES:
-        return (struct evs_dir){.kind = EVS_DIR_TYPE, .name = ""};
-    case NODE_TYPE:
-    case NODE_TYPE_EVENTS:
-        return (struct evs_dir){.kind = EVS_DIR_TYPE, .name = nm->type, .n = nm->type_n};
-    default:
-        return (struct evs_dir){.kind = EVS_DIR_ROOT, .name = ""};
-    }
-}
-
 static void owner_of(struct fs *fs, const struct node *n, const struct node_names *nm,
                      struct evs_owner *ret)
 {
-    struct evs_dir dir = attr_dir(n, nm);
+    struct evs_dir dir = tree_dir(n, nm);
 
     if (dir.kind == EVS_DIR_ENTITY && n->entity)
         evs_entity_owner(fs->st, n->entity, ret, NULL);
@@ -68,13 +49,14 @@ struct evs_cred attr_cred(fuse_req_t req)
 /* Does it show what lies below borders? A type's events may lie below any. */
 static bool shows_below(const struct node *n)
 {
-    return n->kind == NODE_ALL || n->kind == NODE_BELOW || n->kind == NODE_TYPE_EVENTS;
+    return n->kind == NODE_ALL || n->kind == NODE_BELOW || n->kind == NODE_TYPE_EVENTS ||
+           node_traits(n->kind)->learned;
 }
 
 /* Which read bits do the borders below leave to a file? */
 static mode_t border(struct fs *fs, const struct node *n, const struct node_names *nm)
 {
-    struct evs_dir dir = attr_dir(n, nm);
+    struct evs_dir dir = tree_dir(n, nm);
 
     return shows_below(n) ? evs_border_mask(fs->st, &dir) : 0444;
 }
@@ -85,7 +67,7 @@ bool attr_may(struct fs *fs, const struct node *n, fuse_req_t req, mode_t want)
     struct node_names nm;
     struct evs_owner owner;
 
-    if (cred.uid == 0 || (node_traits(n->kind)->document && n->kind != NODE_STATE))
+    if (cred.uid == 0 || (node_traits(n->kind)->document && !node_traits(n->kind)->own))
         return true; /* documents are everybody's to read; what they show is another question */
     node_names(fs->st, n, &nm);
     owner_of(fs, n, &nm, &owner);
@@ -93,7 +75,7 @@ bool attr_may(struct fs *fs, const struct node *n, fuse_req_t req, mode_t want)
         return false;
     if (!(want & 4) || !shows_below(n))
         return true;
-    struct evs_dir dir = attr_dir(n, &nm);
+    struct evs_dir dir = tree_dir(n, &nm);
     return cred.uid == owner.uid ? evs_may_read(fs->st, &dir, &cred)
                                  : evs_border_mask(fs->st, &dir) == 0444;
 }
@@ -122,24 +104,37 @@ void attr_changed(struct fs *fs, const struct node *dir)
 static mode_t mode_of(struct fs *fs, const struct node *n, const struct node_names *nm,
                       mode_t dir_mode)
 {
-    switch (n->kind) {
-    case NODE_DOT:
+    const struct node_traits *t = node_traits(n->kind);
+
+    if (n->kind == NODE_DOT)
         return S_IFDIR | 0555;
-    case NODE_README:
-    case NODE_STATS:
-    case NODE_METRICS:
-    case NODE_REJECTED: /* shows each reader its own */
-    case NODE_HEALTH:
-    case NODE_HOTPATH:
-        return S_IFREG | 0444;
-    case NODE_STATE:
-        return S_IFREG | (dir_mode & 0444);
-    default:
-        break;
-    }
-    if (node_traits(n->kind)->dir)
+    if (n->kind == NODE_SCHEMAS)
+        return S_IFDIR | (dir_mode & 0555);
+    if (t->dir)
         return S_IFDIR | (dir_mode & 07777);
-    return S_IFREG | (dir_mode & 0222) | (dir_mode & 0444 & border(fs, n, nm));
+    if (t->document && !t->own) /* rejected.jsonl shows each reader its own */
+        return S_IFREG | 0444;
+    mode_t write = t->document && !t->text ? 0 : dir_mode & 0222;
+    return S_IFREG | write | (dir_mode & 0444 & border(fs, n, nm));
+}
+
+static void measure_pin(struct fs *fs, const struct node *n, int64_t *ret_us, uint64_t *ret_bytes)
+{
+    struct node_names nm;
+    struct evs_pin p;
+    char *text = NULL;
+    size_t bytes = 0;
+
+    node_names(fs->st, n, &nm);
+    struct evs_dir d = tree_dir(n, &nm);
+    evs_pin_stat(fs->st, &d, &p);
+    if (!node_traits(n->kind)->text) {
+        (void)evs_pin_refusal(fs->st, &d, &text, &bytes,
+                              NULL); /* else it is gone, and has no bytes */
+        free(text);
+    }
+    *ret_us = node_traits(n->kind)->text ? p.time_us : p.refusal_us;
+    *ret_bytes = node_traits(n->kind)->text ? p.bytes : bytes;
 }
 
 /* Time and size, and the lease's version, as lease_version() counts it. Outputs are 0 at first. */
@@ -151,7 +146,9 @@ static int measure(struct fs *fs, const struct node *n, int64_t *ret_us, uint64_
 
     int r = 0;
 
-    if (!node_numbered(n))
+    if (node_traits(n->kind)->fleeting)
+        measure_pin(fs, n, ret_us, ret_bytes);
+    if (node_traits(n->kind)->fleeting || !node_numbered(n))
         return 0;
     if (n->kind == NODE_ENTITY || n->kind == NODE_ENTITIES) {
         *ret_us = evs_directory_time(fs->st, n->entity);
@@ -162,7 +159,7 @@ static int measure(struct fs *fs, const struct node *n, int64_t *ret_us, uint64_
         v = tree_view(n);
     else if (n->kind == NODE_STATE)
         v = (struct evs_view){.kind = EVS_OWN, .entity = n->entity};
-    else if (n->kind == NODE_TYPE || n->kind == NODE_TYPES)
+    else if (node_traits(n->kind)->type || n->kind == NODE_TYPES)
         v = (struct evs_view){.kind = EVS_TYPE, .type = n->type ? n->type : evs_type_count(fs->st)};
     if (v.kind == EVS_TYPE && v.type == 0)
         return 0;
@@ -218,8 +215,10 @@ int attr_entry(struct fs *fs, struct node *n, bool real, struct fuse_entry_param
 
     if (r < 0)
         return r;
-    *ret = (struct fuse_entry_param){
-        .ino = n->id, .attr_timeout = 0, .entry_timeout = real ? FS_LONG_S : 0};
+    *ret = (struct fuse_entry_param){.ino = n->id,
+                                     .attr_timeout = 0,
+                                     .entry_timeout =
+                                         real && !node_traits(n->kind)->fleeting ? FS_LONG_S : 0};
     r = attr_fill(fs, n, &ret->attr, NULL);
     if (r < 0)
         nodes_forget(fs->nodes, n->id, 1);

@@ -19,7 +19,7 @@ struct command {
 };
 
 extern const struct command command_mount, command_append, command_tail, command_import,
-    command_export, command_backup, command_verify, command_rebuild, command_stats;
+    command_export, command_backup, command_verify, command_rebuild, command_stats, command_schema;
 
 /* ---- messages and options (cmd_util.c) ---- */
 

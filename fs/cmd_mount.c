@@ -20,9 +20,12 @@ static const char help[] =
     "                   allow_other          other users may use the mount\n"
     "                   segment_size=SIZE    of the log's files: 64K to 4G; 256M if not given\n"
     "                   compress=LEVEL|off   of sealed segments, 1 to 19; 15 if not given\n"
+    "                   schemas=off          learn no schemas from what is appended\n"
     "                   io_uring             requests by io_uring instead of read and write, if\n"
     "                                        the kernel and the libfuse that evfs is built with "
     "can\n"
+    "                   max_threads=N        serve at most so many requests at once: 1 to 64\n"
+    "                   clone_fd=off         all threads read requests from one descriptor\n"
     "                   debug                print every request; stays in the foreground\n";
 
 /* What mount(8) and fstab may say, and what is so anyway. */
@@ -79,10 +82,30 @@ static int set_compress(struct mount_options *o, const char *value)
     return 0;
 }
 
+/* "on" and "off", into *off; opt is the whole option. */
+static int set_off(const char *opt, const char *value, bool *off)
+{
+    *off = strcmp(value, "off") == 0;
+    if (!*off && strcmp(value, "on") != 0)
+        return cmd_usage("'%s': it is on or off", opt);
+    return 0;
+}
+
+static int set_threads(struct mount_options *o, const char *value)
+{
+    uint64_t n;
+
+    if (cmd_parse_number(value, &n) < 0 || n < 1 || n > MOUNT_THREADS_MAX)
+        return cmd_usage("'%s': max_threads is from 1 to %d", value, MOUNT_THREADS_MAX);
+    o->max_threads = (unsigned)n;
+    return 0;
+}
+
 static int set_option(struct mount_options *o, const char *opt)
 {
     const char *interval = value_of(opt, "sync_interval"), *size = value_of(opt, "segment_size"),
-               *compress = value_of(opt, "compress");
+               *compress = value_of(opt, "compress"), *schemas = value_of(opt, "schemas"),
+               *threads = value_of(opt, "max_threads"), *clone = value_of(opt, "clone_fd");
 
     if (interval) {
         if (strcmp(interval, "never") == 0)
@@ -99,6 +122,12 @@ static int set_option(struct mount_options *o, const char *opt)
     }
     if (compress)
         return set_compress(o, compress);
+    if (threads)
+        return set_threads(o, threads);
+    if (schemas)
+        return set_off(opt, schemas, &o->no_schemas);
+    if (clone)
+        return set_off(opt, clone, &o->no_clone_fd);
     if (set_flag(o, opt) || is_ignored(opt))
         return 0;
     return cmd_usage("unknown mount option '%s'", opt);

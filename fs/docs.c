@@ -2,6 +2,7 @@
 /* Documents. Each is made when it is opened, in one go, and is not made again for that open file. The text
  * of README is a constant; its width is 80. */
 #include "docs.h"
+#include "tree.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -25,6 +26,11 @@ static const char readme[] =
     "  entities/ID/events.jsonl    the events of the entity, and of those below it\n"
     "  entities/ID/state.json      the data of its own events, merged (RFC 7386)\n"
     "  types/TYPE/events.jsonl     the events of one type, of every entity\n"
+    "  types/TYPE/README           its fields, with examples; schema.json has them as JSON\n"
+    "                              Schema, schemas/ and changes.jsonl how that changed\n"
+    "  types/TYPE/pinned.json      write a JSON Schema here: what breaks it is refused.\n"
+    "                              pinned.error says why a schema was not taken.\n"
+    "  entities/ID/pinned.json     the same for all events at or below it\n"
     "  .evfs/health                \"ok\", or what is wrong\n"
     "  .evfs/rejected.jsonl        what was refused, and why: look here after EINVAL\n"
     "  .evfs/stats.json            counters; metrics.prom has them for Prometheus\n"
@@ -37,6 +43,7 @@ static const char readme[] =
     "State        jq . entities/orders/42/state.json\n"
     "Count        wc -l types/placed/events.jsonl\n"
     "List         ls entities/orders; find entities -type d\n"
+    "Enforce      cp schema.json types/placed/pinned.json; rm unpins\n"
     "Be sure      sync entities/orders/42/placed.jsonl (or mount with -o sync)\n"
     "\n"
     "Rules. A JSON array of events is a transaction: all of it or nothing. A write is\n"
@@ -73,7 +80,7 @@ struct number {
     const char *json, *metric, *type, *help;
     uint64_t value;
 };
-#define NUMBERS 27
+#define NUMBERS 32
 
 static size_t numbers(const struct docs_reader *r, struct number out[NUMBERS])
 {
@@ -94,12 +101,21 @@ static size_t numbers(const struct docs_reader *r, struct number out[NUMBERS])
          s.compressed},
         {"unpacked_bytes", "evfs_unpacked_bytes", "gauge",
          "memory with lines of compressed segments", s.unpacked_bytes},
+        {"state_bytes", "evfs_state_bytes", "gauge", "memory with states that are kept",
+         s.state_bytes},
+        {"schema_bytes", "evfs_schema_bytes", "gauge", "memory with what is learned of types",
+         s.schema_bytes},
         {"appended", "evfs_appended_total", "counter", "events appended since the mount",
          s.appended},
         {"repeated", "evfs_repeated_total", "counter", "repeats that stored nothing, by id",
          s.repeated},
         {"rejected", "evfs_rejected_total", "counter", "values refused since the mount",
          s.rejected},
+        {"pins", "evfs_pinned_schemas", "gauge", "schemas that are pinned", s.pins},
+        {"schema_refused", "evfs_schema_refused_total", "counter",
+         "events refused by a pinned schema since the mount", s.schema_refused},
+        {"schema_warned", "evfs_schema_warned_total", "counter",
+         "events stored though they break a pinned schema, since the mount", s.schema_warned},
         {"transactions", "evfs_transactions_total", "counter", "transactions since the mount",
          s.transactions},
         {"batches", "evfs_batches_total", "counter", "batches written since the mount", s.batches},
@@ -200,6 +216,16 @@ static int printed(const struct docs_reader *r, void (*print)(FILE *f, const str
     return 0;
 }
 
+static int pin_doc(struct evs_store *st, const struct node *n, char **ret, size_t *ret_n)
+{
+    struct node_names nm;
+
+    node_names(st, n, &nm);
+    struct evs_dir d = tree_dir(n, &nm);
+    return node_traits(n->kind)->text ? evs_pin_text(st, &d, ret, ret_n, NULL)
+                                      : evs_pin_refusal(st, &d, ret, ret_n, NULL);
+}
+
 int docs_make(const struct docs_reader *r, const struct node *n, char **ret, size_t *ret_n)
 {
     char health[HEALTH_BYTES];
@@ -225,6 +251,22 @@ int docs_make(const struct docs_reader *r, const struct node *n, char **ret, siz
         return evs_hotpath(ret, ret_n);
     case NODE_REJECTED:
         got = evs_rejected(r->st, r->sees_all, r->uid, &text, &text_n, NULL);
+        break;
+    case NODE_TYPE_PIN:
+    case NODE_DIR_PIN:
+    case NODE_TYPE_REFUSAL:
+    case NODE_DIR_REFUSAL:
+        got = pin_doc(r->st, n, &text, &text_n);
+        break;
+    case NODE_SCHEMA:
+    case NODE_VERSION:
+        got = evs_schema(r->st, n->type, n->entity, &text, &text_n, NULL);
+        break;
+    case NODE_CHANGES:
+        got = evs_schema_changes(r->st, n->type, &text, &text_n, NULL);
+        break;
+    case NODE_TYPE_README:
+        got = evs_schema_readme(r->st, n->type, &text, &text_n, NULL);
         break;
     case NODE_STATE:
         got = n->entity ? evs_state(r->st, n->entity, &text, &text_n, NULL) : -ENOENT;

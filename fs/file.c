@@ -75,6 +75,7 @@ void file_free(struct open_file *f)
     evs_cursor_free(f->cursor);
     evs_writer_free(f->writer);
     free(f->doc);
+    edit_free(f->edit);
     pthread_mutex_destroy(&f->reading);
     pthread_mutex_destroy(&f->lock);
     free(f);

@@ -7,6 +7,7 @@
 #define FUSE_USE_VERSION 314
 
 #include "fs/docs.h"
+#include "fs/edit.h"
 #include "fs/lease.h"
 #include "fs/node.h"
 #include "fs/pool.h"
@@ -62,8 +63,6 @@ static inline struct fs *fs_of(fuse_req_t req)
 /* ---- attributes (attr.c) ---- */
 
 void attr_owner(struct fs *fs, const struct node *n, struct evs_owner *ret);
-/* The directory n as the store's owners name it, in terms of nm, which node_names() has filled. */
-struct evs_dir attr_dir(const struct node *n, const struct node_names *nm);
 /* Everything but a computed size, which is 0; *ret_version (may be NULL) is what lease_told() wants. -EIO where
  * the disk does not say. */
 int attr_fill(struct fs *fs, const struct node *n, struct stat *ret, uint64_t *ret_version);
@@ -94,6 +93,8 @@ struct open_file {
     uid_t uid;                 /* who opened it: on his account it is */
     char *doc;                 /* the snapshot of a document: file_set_doc() */
     size_t doc_n;
+    struct edit *edit; /* owned; of a text that is open for writing; else NULL */
+    struct node node;  /* with an edit: what it is of */
 
     pthread_mutex_t reading;   /* of cursor; held while it reads */
     struct evs_cursor *cursor; /* for sequential reads; NULL until the first */
@@ -149,6 +150,17 @@ void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi);
 void op_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi);
 void op_poll(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, struct fuse_pollhandle *ph);
+
+/* ---- pinned.json (ops_pin.c) ---- */
+
+/* Open node n, a text, for writing. -ENFILE, -ENOBUFS, -ENOMEM. */
+int pin_open(struct fs *fs, const struct node *n, uid_t uid, struct fuse_file_info *fi);
+/* Reply once what was written is checked. last: it is a RELEASE. */
+void pin_check(fuse_req_t req, struct open_file *f, bool last);
+void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name);
+
+/* In a sticky directory only its owner, the name's and root take a name away (ops_dir.c). */
+bool dir_is_stuck(struct fs *fs, const struct node *dir, const struct node *n, uid_t uid);
 
 /* What can't be done here: ops_refuse.c. */
 void ops_refuse(struct fuse_lowlevel_ops *ops);

@@ -14,7 +14,7 @@
 
 static const struct command *const commands[] = {
     &command_mount,  &command_append, &command_tail,    &command_import, &command_export,
-    &command_backup, &command_verify, &command_rebuild, &command_stats,
+    &command_backup, &command_verify, &command_rebuild, &command_stats,  &command_schema,
 };
 
 static void print_help(void)

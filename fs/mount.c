@@ -136,6 +136,7 @@ static struct fuse_lowlevel_ops operations(void)
         .readdirplus = op_readdirplus,
         .mkdir = op_mkdir,
         .rmdir = op_rmdir,
+        .unlink = op_unlink,
         .open = op_open,
         .create = op_create,
         .release = op_release,
@@ -179,7 +180,8 @@ static int open_store(struct mount *m)
     struct evs_options options = {.read_only = o->read_only,
                                   .sync_interval_ms = o->sync_interval_ms,
                                   .segment_bytes = o->segment_bytes,
-                                  .compress = o->compress};
+                                  .compress = o->compress,
+                                  .no_schemas = o->no_schemas};
     struct lease_ops lease = {.invalidate = invalidate, .wake = wake, .drop = drop, .arg = &m->fs};
     struct fs *fs = &m->fs;
     struct evs_error err;
@@ -305,7 +307,9 @@ static int serve(struct mount *m)
 
     if (!cfg)
         return fail(m, "no memory");
-    fuse_loop_cfg_set_clone_fd(cfg, 1);
+    fuse_loop_cfg_set_clone_fd(cfg, !m->o->no_clone_fd);
+    if (m->o->max_threads)
+        fuse_loop_cfg_set_max_threads(cfg, m->o->max_threads);
     r = fuse_session_loop_mt(m->fs.se, cfg); /* a signal's number is no failure */
     fuse_loop_cfg_destroy(cfg);
     return r < 0 ? fail(m, "the session failed: %s", strerror(-r)) : 0;

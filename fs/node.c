@@ -14,8 +14,10 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -32,7 +34,7 @@ static const struct node_traits traits[NODE_KINDS] = {
     [NODE_ENTITY] = {.dir = true, .entity = true},
     [NODE_BELOW] = {.view = true, .entity = true, .view_kind = EVS_BELOW},
     [NODE_OWN_TYPE] = {.view = true, .entity = true, .type = true, .view_kind = EVS_OWN_TYPE},
-    [NODE_STATE] = {.document = true, .entity = true},
+    [NODE_STATE] = {.document = true, .entity = true, .own = true, .sized = true},
     [NODE_TYPES] = {.dir = true},
     [NODE_TYPE] = {.dir = true, .type = true},
     [NODE_TYPE_EVENTS] = {.view = true, .type = true, .view_kind = EVS_TYPE},
@@ -42,6 +44,17 @@ static const struct node_traits traits[NODE_KINDS] = {
     [NODE_REJECTED] = {.document = true},
     [NODE_HEALTH] = {.document = true},
     [NODE_HOTPATH] = {.document = true},
+    [NODE_TYPE_PIN] = {.document = true, .type = true, .own = true, .text = true, .fleeting = true},
+    [NODE_TYPE_REFUSAL] = {.document = true, .type = true, .own = true, .fleeting = true},
+    [NODE_DIR_PIN] =
+        {.document = true, .entity = true, .own = true, .text = true, .fleeting = true},
+    [NODE_SCHEMA] = {.document = true, .type = true, .own = true, .learned = true, .sized = true},
+    [NODE_SCHEMAS] = {.dir = true, .type = true},
+    [NODE_VERSION] = {.document = true, .type = true, .own = true, .learned = true, .sized = true},
+    [NODE_CHANGES] = {.document = true, .type = true, .own = true, .learned = true, .sized = true},
+    [NODE_TYPE_README] =
+        {.document = true, .type = true, .own = true, .learned = true, .sized = true},
+    [NODE_DIR_REFUSAL] = {.document = true, .entity = true, .own = true, .fleeting = true},
 };
 
 struct entry {
@@ -100,6 +113,8 @@ void node_names(struct evs_store *st, const struct node *n, struct node_names *r
     int r;
 
     ret->entity_n = ret->type_n = 0;
+    if (n->kind == NODE_VERSION)
+        ret->entity_n = (size_t)sprintf(ret->entity, "%" PRIu32, n->entity);
     if (t->entity && n->entity) {
         r = evs_entity_name(st, n->entity, ret->entity, sizeof ret->entity);
         assert(r >= 0);

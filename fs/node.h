@@ -29,7 +29,16 @@ enum node_kind {
     NODE_METRICS,
     NODE_REJECTED,
     NODE_HEALTH,
-    NODE_HOTPATH, /* only in a build that counts */
+    NODE_HOTPATH,      /* only in a build that counts */
+    NODE_TYPE_PIN,     /* types/T/pinned.json */
+    NODE_TYPE_REFUSAL, /* types/T/pinned.error */
+    NODE_DIR_PIN,      /* pinned.json in the directory of an entity */
+    NODE_DIR_REFUSAL,  /* pinned.error.json there */
+    NODE_SCHEMA,       /* types/T/schema.json: what its data looks like */
+    NODE_SCHEMAS,      /* types/T/schemas/ */
+    NODE_VERSION,      /* types/T/schemas/N.json; its entity is N */
+    NODE_CHANGES,      /* types/T/changes.jsonl: what each version changed */
+    NODE_TYPE_README,  /* types/T/README */
     NODE_KINDS
 };
 
@@ -40,6 +49,12 @@ struct node_traits {
     bool type;   /* it has a type */
     bool view;   /* its content is a view, of kind view_kind: can be read, polled and appended to */
     bool document; /* its content is computed when it is opened */
+    bool own;      /* a document with the rights of its directory; others are everybody's to read */
+    bool text;     /* a document that users write */
+    bool
+        learned; /* shows what was learned from the events of a type: who may not read these, may not read it */
+    bool sized;    /* a document whose size is told, which is only known by making it */
+    bool fleeting; /* comes and goes: its name is not kept */
     enum evs_view_kind view_kind;
 };
 const struct node_traits *node_traits(enum node_kind kind);
@@ -63,7 +78,7 @@ void node_find(struct evs_store *st, struct node *n);
 /* The id that a numbered node has by computation. */
 uint64_t node_computed_id(enum node_kind kind, evs_entity entity, evs_type type);
 
-/* Both names, decoded; "" where the kind has none. */
+/* Both names, decoded; "" where the kind has none. Of a version the digits stand for the entity's. */
 struct node_names {
     size_t entity_n, type_n;
     char entity[NODE_ENTITY_BYTES], type[NODE_TYPE_BYTES];

@@ -60,11 +60,11 @@ struct attr_task {
     struct node node;
 };
 
-static void state_attr(struct pool_task *task)
+static void sized_attr(struct pool_task *task)
 {
     struct attr_task *t = (struct attr_task *)task;
     struct fs *fs = t->fs;
-    bool leased = attr_lease(fs, &t->node);
+    bool leased = t->node.kind == NODE_STATE && attr_lease(fs, &t->node);
     struct stat st;
     uint64_t version = 0;
     int r = attr_fill(fs, &t->node, &st, &version);
@@ -88,9 +88,25 @@ static void state_attr(struct pool_task *task)
     free(t);
 }
 
+/* A descriptor's attributes are its node's, but for the size of what it is writing. */
+static void size_of_edit(const struct fuse_file_info *fi, struct stat *st)
+{
+    if (fi && file_of(fi) && file_of(fi)->edit)
+        st->st_size = (off_t)edit_bytes(file_of(fi)->edit);
+}
+
+/* ftruncate(2), and truncate(2) to the size that it has. */
+static int set_size(const struct node *n, const struct fuse_file_info *fi, uint64_t size,
+                    const struct stat *now)
+{
+    if (fi && file_of(fi) && file_of(fi)->edit)
+        return edit_resize(file_of(fi)->edit, size);
+    return node_traits(n->kind)->text && size == (uint64_t)now->st_size ? 0 : -EPERM;
+}
+
 /* GETATTR: the attributes, kept until a notification; at once void for what is not real yet, for a while after
- * owners have changed (settle.c), and for .evfs/, which changes with everything. ESTALE for a node that we don't know. state.json has its true size,
- * from the pool. */
+ * owners have changed (settle.c), and for .evfs/, which changes with everything. ESTALE for a node that we don't know. state.json and what was learned have their
+ * true size, from the pool. */
 void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
     struct fs *fs = fs_of(req);
@@ -99,22 +115,22 @@ void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
     bool leased = false;
     int r = nodes_resolve(fs->nodes, ino, &n);
 
-    (void)fi; /* a descriptor's attributes are its node's */
     if (r < 0) {
         fuse_reply_err(req, -r);
         return;
     }
-    if (n.kind == NODE_STATE && n.entity) {
+    if (node_traits(n.kind)->sized && node_numbered(&n)) {
         struct attr_task *t = malloc(sizeof *t);
         if (!t) {
             fuse_reply_err(req, ENOMEM);
             return;
         }
-        *t = (struct attr_task){.task = {.fn = state_attr}, .fs = fs, .req = req, .node = n};
+        *t = (struct attr_task){.task = {.fn = sized_attr}, .fs = fs, .req = req, .node = n};
         pool_submit(fs->pool, &t->task);
         return;
     }
-    if (node_numbered(&n) && (!node_traits(n.kind)->document || n.kind == NODE_README))
+    if (node_numbered(&n) && n.kind != NODE_SCHEMAS &&
+        (!node_traits(n.kind)->document || n.kind == NODE_README))
         leased = attr_lease(fs, &n);
     uint64_t version = 0;
     r = attr_fill(fs, &n, &st, &version);
@@ -127,6 +143,7 @@ void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
         leased = false;
     if (leased)
         lease_told(fs->leases, &n, version);
+    size_of_edit(fi, &st);
     fuse_reply_attr(req, &st, leased ? FS_LONG_S : 0);
 }
 
@@ -150,7 +167,7 @@ static int set_owner(struct fs *fs, struct node *n, const struct fuse_ctx *ctx,
     int r = -EPERM;
 
     node_names(fs->st, n, &nm);
-    struct evs_dir dir = attr_dir(n, &nm);
+    struct evs_dir dir = tree_dir(n, &nm);
     pthread_mutex_lock(
         &fs->owners_lock); /* a chmod must not put back whom a chown has just replaced */
     attr_owner(fs, n, &o);
@@ -185,7 +202,7 @@ static bool changes_nothing(const struct stat *st, const struct stat *attr, int 
 }
 
 /* SETATTR: chmod and chown of a directory, EPERM for who is neither its owner nor root; utimes is
- * taken and does nothing; size and the mode of files are EPERM. The kernel's other attributes at and below
+ * taken and does nothing; size, but of pinned.json, and the mode of files are EPERM. The kernel's other attributes at and below
  * are void before the reply; the reply itself is not kept. */
 void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
                 struct fuse_file_info *fi)
@@ -196,24 +213,25 @@ void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
     int r = nodes_resolve(fs->nodes, ino, &n);
     int owner = to_set & (FUSE_SET_ATTR_MODE | FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID);
 
-    (void)fi;
-    if (r == 0 && (to_set & FUSE_SET_ATTR_SIZE))
-        r = -EPERM;
+    if (r == 0 && (to_set & FUSE_SET_ATTR_SIZE) && (r = attr_fill(fs, &n, &st, NULL)) == 0)
+        r = set_size(&n, fi, (uint64_t)attr->st_size, &st);
     if (r == 0 && owner) {
         r = attr_fill(fs, &n, &st, NULL);
         if (r == 0 && changes_nothing(&st, attr, to_set) && !node_traits(n.kind)->dir)
             owner = 0;
     }
     if (r == 0 && owner)
-        r = node_traits(n.kind)->dir && n.kind != NODE_DOT
+        r = node_traits(n.kind)->dir && n.kind != NODE_DOT && n.kind != NODE_SCHEMAS
                 ? set_owner(fs, &n, fuse_req_ctx(req), attr, to_set)
                 : -EPERM;
     if (r == 0)
         r = attr_fill(fs, &n, &st, NULL);
-    if (r < 0)
+    if (r < 0) {
         fuse_reply_err(req, -r);
-    else
-        fuse_reply_attr(req, &st, 0);
+        return;
+    }
+    size_of_edit(fi, &st);
+    fuse_reply_attr(req, &st, 0);
 }
 
 /* STATFS: the disk of the log. Files are entities and types. */

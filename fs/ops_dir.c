@@ -81,6 +81,8 @@ static int fill(struct listing *l, uint64_t cookie)
         n.entity = e.entity;
         n.type = e.type;
         n.entity_n = n.type_n = 0;
+        if (!node_numbered(&n) && tree_child(l->fs->st, l->dir, e.name, &n) < 0)
+            continue;
         if (!add(l, e.name, &st, &n, (off_t)e.cookie))
             break;
         cookie = e.cookie;
@@ -137,7 +139,7 @@ static int make_dir(struct fs *fs, const struct node *dir, struct node *n,
     int r = -EEXIST;
 
     node_names(fs->st, n, &nm);
-    struct evs_dir d = attr_dir(n, &nm);
+    struct evs_dir d = tree_dir(n, &nm);
     pthread_mutex_lock(&fs->owners_lock);
     node_find(fs->st, n);
     if (!tree_exists(fs->st, n)) {
@@ -166,7 +168,7 @@ void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
         r = tree_child(fs->st, &dir, name, &n);
     if (r == 0 && tree_exists(fs->st, &n))
         r = -EEXIST;
-    if (r == 0 && !node_traits(n.kind)->dir)
+    if (r == 0 && n.kind != NODE_ENTITY && n.kind != NODE_TYPE)
         r = -EPERM;
     if (r == 0 && !attr_may(fs, &dir, req, 3))
         r = -EACCES;
@@ -184,9 +186,8 @@ void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
         nodes_forget(fs->nodes, n.id, 1);
 }
 
-/* In a sticky directory only its owner, the name's and root take a name away. The kernel has judged by the owner
- * of the name that it last heard of. */
-static bool is_stuck(struct fs *fs, const struct node *dir, const struct node *n, uid_t uid)
+/* The kernel has judged by the owner of the name that it last heard of. */
+bool dir_is_stuck(struct fs *fs, const struct node *dir, const struct node *n, uid_t uid)
 {
     struct evs_owner above, own;
 
@@ -212,10 +213,10 @@ void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
         r = -EACCES;
     if (r == 0) {
         node_names(fs->st, &n, &nm);
-        struct evs_dir d = attr_dir(&n, &nm);
+        struct evs_dir d = tree_dir(&n, &nm);
         pthread_mutex_lock(&fs->owners_lock);
-        r = is_stuck(fs, &dir, &n, fuse_req_ctx(req)->uid) ? -EPERM
-                                                           : evs_clear_owner(fs->st, &d, NULL);
+        r = dir_is_stuck(fs, &dir, &n, fuse_req_ctx(req)->uid) ? -EPERM
+                                                               : evs_clear_owner(fs->st, &d, NULL);
         pthread_mutex_unlock(&fs->owners_lock);
         if (r == -ENOENT)
             r = -EPERM;

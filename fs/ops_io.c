@@ -109,6 +109,15 @@ static void note_read(struct open_file *f, uint64_t bytes, uint64_t end)
     pthread_mutex_unlock(&f->lock);
 }
 
+/* Replied under the lock: the bytes may move. */
+static void read_edit(fuse_req_t req, struct edit *e, size_t size, size_t off)
+{
+    pthread_mutex_lock(&e->lock);
+    size_t at = off < e->n ? off : e->n;
+    fuse_reply_buf(req, e->text ? e->text + at : NULL, e->n - at < size ? e->n - at : size);
+    pthread_mutex_unlock(&e->lock);
+}
+
 /* READ: 0 bytes at the end, never a wait. EIO where a line is damaged. The kernel keeps no pages
  * (ops_open.c). */
 void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
@@ -120,6 +129,10 @@ void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse
     ssize_t r;
 
     (void)ino;
+    if (f->edit) {
+        read_edit(req, f->edit, size, (size_t)off);
+        return;
+    }
     if (f->doc) {
         size_t at = (size_t)off < f->doc_n ? (size_t)off : f->doc_n;
         fuse_reply_buf(req, f->doc + at, f->doc_n - at < size ? f->doc_n - at : size);
@@ -160,6 +173,7 @@ struct sync_wait {
     struct sync_wait *next;
     fuse_req_t req;
     evs_seq seq;
+    int failed;             /* the errno, negative */
     size_t written;         /* of a write(2): the reply; 0: an fsync */
     struct open_file *file; /* of an fsync that has to look for an unfinished value; may be NULL */
 };
@@ -176,30 +190,48 @@ static void reply_sync(const struct sync_wait *w, int r)
         fuse_reply_err(w->req, 0);
 }
 
+/* Takes out of the queue who is durable, or everybody after a failure (r). The newest event of those who are left. */
+static evs_seq take_synced(struct fs *fs, int r, struct sync_wait **ret)
+{
+    evs_seq durable = evs_durable(fs->st), seq = 0;
+    struct sync_wait **at = &fs->syncs.first;
+
+    *ret = NULL;
+    pthread_mutex_lock(&fs->syncs.lock);
+    for (struct sync_wait *w; (w = *at);) {
+        if (w->seq > durable && r == 0) {
+            seq = w->seq > seq ? w->seq : seq;
+            at = &w->next;
+        } else {
+            w->failed = w->seq > durable ? r : 0;
+            *at = w->next;
+            w->next = *ret;
+            *ret = w;
+        }
+    }
+    fs->syncs.running = *ret || seq > 0;
+    pthread_mutex_unlock(&fs->syncs.lock);
+    return seq;
+}
+
 static void run_syncs(struct pool_task *task)
 {
     struct fs *fs = (struct fs *)((char *)task - offsetof(struct fs, syncs.task));
+    struct evs_error err;
+    int r = 0;
 
     for (;;) {
-        struct evs_error err;
-        evs_seq seq = 0;
-        pthread_mutex_lock(&fs->syncs.lock);
-        struct sync_wait *all = fs->syncs.first;
-        fs->syncs.first = NULL;
-        fs->syncs.running = all != NULL;
-        pthread_mutex_unlock(&fs->syncs.lock);
-        if (!all)
+        struct sync_wait *all;
+        evs_seq seq = take_synced(fs, r, &all);
+        if (!all && seq == 0)
             return;
-        for (const struct sync_wait *w = all; w; w = w->next)
-            seq = w->seq > seq ? w->seq : seq;
-        int r = evs_sync(fs->st, seq, &err);
-        if (r < 0)
-            fs_log_error("fsync", &err);
-        for (struct sync_wait *w = all, *next; w; w = next) {
-            next = w->next;
-            reply_sync(w, r);
-            free(w);
+        for (struct sync_wait *next; all; all = next) {
+            next = all->next;
+            reply_sync(all, all->failed);
+            free(all);
         }
+        if (seq > 0 && (r = evs_sync(fs->st, seq, &err)) < 0)
+            fs_log_error("fsync", &err);
     }
 }
 
@@ -213,6 +245,7 @@ static void wait_sync(struct fs *fs, const struct sync_wait *what)
         return;
     }
     *w = *what;
+    evs_sync_join(fs->st);
     pthread_mutex_lock(&fs->syncs.lock);
     w->next = fs->syncs.first;
     fs->syncs.first = w;
@@ -238,7 +271,14 @@ void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_
     ssize_t r;
 
     (void)ino;
-    (void)off;
+    if (f->edit) {
+        r = edit_write(f->edit, buf, size, (uint64_t)off, fi->flags & O_APPEND);
+        if (r < 0)
+            fuse_reply_err(req, (int)-r);
+        else
+            fuse_reply_write(req, (size_t)r);
+        return;
+    }
     if (!f->writer) {
         fuse_reply_err(req, EBADF);
         return;
@@ -255,12 +295,14 @@ void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_
     }
 }
 
-/* FLUSH: close(2) has nothing to say. Not even asked of us where noflush is known. */
+/* FLUSH: close(2) has nothing to say but of pinned.json. Not even asked of us where noflush is known. */
 void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
     (void)ino;
-    (void)fi;
-    fuse_reply_err(req, 0);
+    if (file_of(fi)->edit)
+        pin_check(req, file_of(fi), false);
+    else
+        fuse_reply_err(req, 0);
 }
 
 /* FSYNC: all that is stored is durable; then EINVAL while a value of this open file is unfinished. EIO, EROFS
@@ -271,6 +313,10 @@ void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_inf
 
     (void)ino;
     (void)datasync;
+    if (file_of(fi)->edit) { /* it is durable once it is pinned */
+        pin_check(req, file_of(fi), false);
+        return;
+    }
     wait_sync(fs, &(struct sync_wait){.req = req, .seq = evs_end(fs->st), .file = file_of(fi)});
 }
 

@@ -121,7 +121,9 @@ void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 
     if (r == 0 && !attr_may(fs, &n, req, wanted(fi->flags)))
         r = -EACCES;
-    if (r == 0 && node_traits(n.kind)->document) {
+    if (r == 0 && node_traits(n.kind)->text && (fi->flags & O_ACCMODE) != O_RDONLY) {
+        r = pin_open(fs, &n, fuse_req_ctx(req)->uid, fi);
+    } else if (r == 0 && node_traits(n.kind)->document) {
         struct doc_task *t = malloc(sizeof *t);
         r = !t ? -ENOMEM : check_write(&n, fi->flags, 1);
         if (r == 0) {
@@ -160,7 +162,7 @@ void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
     (void)mode;
     if (r == 0)
         r = tree_child(fs->st, &dir, name, &n);
-    if (r == 0 && !node_traits(n.kind)->view)
+    if (r == 0 && !node_traits(n.kind)->view && !node_traits(n.kind)->text)
         r = -EPERM;
     if (r == 0) {
         real = tree_exists(fs->st, &n);
@@ -178,7 +180,8 @@ void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
         fuse_reply_err(req, -r);
         return;
     }
-    r = open_view(fs, &n, fuse_req_ctx(req)->uid, fi);
+    r = node_traits(n.kind)->text ? pin_open(fs, &n, fuse_req_ctx(req)->uid, fi)
+                                  : open_view(fs, &n, fuse_req_ctx(req)->uid, fi);
     if (r < 0)
         fuse_reply_err(req, -r);
     else if (fuse_reply_create(req, &e, fi) < 0)
@@ -188,10 +191,14 @@ void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
     nodes_forget(fs->nodes, n.id, 1);
 }
 
-/* RELEASE: the last close. An unfinished value goes to rejected.jsonl. */
+/* RELEASE: the last close. An unfinished value goes to rejected.jsonl; a schema is checked. */
 void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
     (void)ino;
+    if (file_of(fi)->edit) {
+        pin_check(req, file_of(fi), true);
+        return;
+    }
     file_free(file_of(fi));
     fuse_reply_err(req, 0);
 }

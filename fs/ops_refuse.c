@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What a store of events can't do. Events are not renamed, linked, cut or removed: EPERM, the answer that
+/* What a store of events can't do. Events are not renamed, linked or cut: EPERM, the answer that
  * every tool prints. Where the kernel asks once and remembers, ENOSYS. Left out altogether are lseek and
  * copy_file_range (the kernel does them itself), locks (they are the kernel's, on this machine), bmap. */
 #include "fs/fs.h"
@@ -19,13 +19,6 @@ static void refuse_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mo
 static void refuse_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const char *name)
 {
     (void)target;
-    (void)parent;
-    (void)name;
-    fuse_reply_err(req, EPERM);
-}
-
-static void refuse_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
-{
     (void)parent;
     (void)name;
     fuse_reply_err(req, EPERM);
@@ -113,7 +106,6 @@ void ops_refuse(struct fuse_lowlevel_ops *ops)
 {
     ops->mknod = refuse_mknod;
     ops->symlink = refuse_symlink;
-    ops->unlink = refuse_unlink;
     ops->rename = refuse_rename;
     ops->link = refuse_link;
     ops->setxattr = refuse_setxattr;

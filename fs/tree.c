@@ -4,11 +4,13 @@
  *     encoded component has, then components. So nothing that a user appends can hide a fixed name.
  * (2) What a listing gives, tree_child() of that name gives back, with the same numbers.
  * (3) Cookies: 1 and 2 are '.' and '..'; 3 + i the i-th fixed name; from COOKIE_TYPES the entity's own
- *     types in their order; from COOKIE_CHILDREN the number of the child. All three orders only grow. */
+ *     types in their order; from COOKIE_CHILDREN the number of the child, or of the type; from COOKIE_PINNED the
+ *     places of pinned types that have no event. All orders only grow. */
 #include "tree.h"
 
 #include <assert.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +18,7 @@
 #define NAME_MAX_BYTES  (TREE_NAME_BYTES - 1)
 #define COOKIE_TYPES    (1ull << 24)
 #define COOKIE_CHILDREN (1ull << 32)
+#define COOKIE_PINNED   (1ull << 40)
 #define JSONL           ".jsonl"
 
 static const struct fixed {
@@ -30,7 +33,15 @@ static const struct fixed {
     {NODE_ROOT, ".evfs", NODE_DOT},
     {NODE_ENTITY, "events.jsonl", NODE_BELOW},
     {NODE_ENTITY, "state.json", NODE_STATE},
+    {NODE_ENTITY, "pinned.json", NODE_DIR_PIN},
+    {NODE_ENTITY, "pinned.error.json", NODE_DIR_REFUSAL},
     {NODE_TYPE, "events.jsonl", NODE_TYPE_EVENTS},
+    {NODE_TYPE, "README", NODE_TYPE_README},
+    {NODE_TYPE, "schema.json", NODE_SCHEMA},
+    {NODE_TYPE, "schemas", NODE_SCHEMAS},
+    {NODE_TYPE, "changes.jsonl", NODE_CHANGES},
+    {NODE_TYPE, "pinned.json", NODE_TYPE_PIN},
+    {NODE_TYPE, "pinned.error", NODE_TYPE_REFUSAL},
     {NODE_DOT, "stats.json", NODE_STATS},
     {NODE_DOT, "metrics.prom", NODE_METRICS},
     {NODE_DOT, "rejected.jsonl", NODE_REJECTED},
@@ -140,6 +151,22 @@ static bool child_fixed(const struct node *parent, const char *name, struct node
     return false;
 }
 
+/* N.json, as it is listed. */
+static int child_version(const struct node *parent, const char *name, struct node *ret)
+{
+    char canonical[24];
+    char *end;
+    unsigned long v = strtoul(name, &end, 10);
+
+    (void)snprintf(canonical, sizeof canonical, "%lu.json", v);
+    if (v == 0 || v > UINT32_MAX || strcmp(canonical, name) != 0)
+        return -EPERM;
+    ret->kind = NODE_VERSION;
+    ret->entity = (evs_entity)v;
+    same_type(parent, ret);
+    return 0;
+}
+
 int tree_child(struct evs_store *st, const struct node *parent, const char *name, struct node *ret)
 {
     size_t n = strlen(name);
@@ -153,7 +180,8 @@ int tree_child(struct evs_store *st, const struct node *parent, const char *name
         return -ENAMETOOLONG;
     if (child_fixed(parent, name, ret)) {
         ret->hidden = false;
-        return 0;
+        bool nameless = node_traits(ret->kind)->entity && !ret->entity && !ret->entity_n;
+        return nameless && node_traits(ret->kind)->fleeting ? -EPERM : 0; /* in entities/% */
     }
 
     switch (parent->kind) {
@@ -173,6 +201,8 @@ int tree_child(struct evs_store *st, const struct node *parent, const char *name
     case NODE_TYPES:
         ret->kind = NODE_TYPE;
         return find_type(st, name, n, ret);
+    case NODE_SCHEMAS:
+        return child_version(parent, name, ret);
     default:
         return -EPERM;
     }
@@ -193,15 +223,47 @@ static bool has_events(struct evs_store *st, const struct evs_view *v)
     return r < 0 ? r != -ENOENT : x.events > 0; /* where the disk does not say, reading will */
 }
 
+struct evs_dir tree_dir(const struct node *n, const struct node_names *nm)
+{
+    const struct node_traits *t = node_traits(n->kind);
+
+    if (t->entity || n->kind == NODE_ENTITIES)
+        return (struct evs_dir){EVS_DIR_ENTITY, t->entity ? nm->entity : "",
+                                t->entity ? nm->entity_n : 0};
+    if (t->type || n->kind == NODE_TYPES)
+        return (struct evs_dir){EVS_DIR_TYPE, t->type ? nm->type : "", t->type ? nm->type_n : 0};
+    return (struct evs_dir){.kind = EVS_DIR_ROOT, .name = ""};
+}
+
+/* What is pinned, or why not, is known by name: there need be no event. */
+static bool fleeting_exists(struct evs_store *st, const struct node *n)
+{
+    struct node_names nm;
+    struct evs_pin p;
+
+    node_names(st, n, &nm);
+    struct evs_dir d = tree_dir(n, &nm);
+    evs_pin_stat(st, &d, &p);
+    return node_traits(n->kind)->text ? p.pinned : p.refusal_us != 0;
+}
+
 bool tree_exists(struct evs_store *st, const struct node *n)
 {
     const struct node_traits *t = node_traits(n->kind);
     struct evs_view v;
 
+    if (t->fleeting)
+        return fleeting_exists(st, n);
+
     if (!t->entity && !t->type)
         return true;
     if (!node_numbered(n))
         return false;
+    if (n->kind == NODE_VERSION)
+        return n->entity <= evs_schema_versions(st, n->type);
+    if (t->learned || n->kind == NODE_SCHEMAS)
+        return evs_learns(st) &&
+               has_events(st, &(struct evs_view){.kind = EVS_TYPE, .type = n->type});
     if (t->dir)
         return true;
     v = n->kind == NODE_STATE ? (struct evs_view){.kind = EVS_OWN, .entity = n->entity}
@@ -211,7 +273,8 @@ bool tree_exists(struct evs_store *st, const struct node *n)
 
 bool tree_answers(struct evs_store *st, const struct node *n, bool strict)
 {
-    bool any = node_traits(n->kind)->dir && !n->hidden && (!strict || n->kind == NODE_TYPE);
+    bool name = n->kind == NODE_ENTITY || n->kind == NODE_TYPE;
+    bool any = name && !n->hidden && (!strict || n->kind == NODE_TYPE);
 
     return any || tree_exists(st, n);
 }
@@ -273,6 +336,8 @@ void tree_parent(struct evs_store *st, const struct node *n, struct node *ret)
     case NODE_BELOW:
     case NODE_OWN_TYPE:
     case NODE_STATE:
+    case NODE_DIR_PIN:
+    case NODE_DIR_REFUSAL:
         ret->kind = NODE_ENTITY;
         same_entity(n, ret);
         break;
@@ -280,7 +345,17 @@ void tree_parent(struct evs_store *st, const struct node *n, struct node *ret)
         ret->kind = NODE_TYPES;
         break;
     case NODE_TYPE_EVENTS:
+    case NODE_SCHEMA:
+    case NODE_SCHEMAS:
+    case NODE_CHANGES:
+    case NODE_TYPE_README:
+    case NODE_TYPE_PIN:
+    case NODE_TYPE_REFUSAL:
         ret->kind = NODE_TYPE;
+        same_type(n, ret);
+        break;
+    case NODE_VERSION:
+        ret->kind = NODE_SCHEMAS;
         same_type(n, ret);
         break;
     case NODE_STATS:
@@ -421,14 +496,59 @@ static int next_type(struct tree_list *l, uint64_t after, struct tree_entry *ret
     return 0;
 }
 
+static int next_version(struct tree_list *l, uint64_t after, struct tree_entry *ret)
+{
+    if (!l->versions)
+        l->versions = evs_schema_versions(l->st, l->dir->type);
+    if (after >= l->versions)
+        return 0;
+    struct node child = {.kind = NODE_VERSION, .entity = (evs_entity)after + 1};
+    same_type(l->dir, &child);
+    (void)snprintf(ret->name, sizeof ret->name, "%" PRIu32 ".json", child.entity);
+    ret->kind = NODE_VERSION;
+    ret->entity = child.entity;
+    ret->type = child.type;
+    ret->ino = node_st_ino(l->st, &child);
+    ret->cookie = COOKIE_CHILDREN + child.entity;
+    return 1;
+}
+
+/* A type that has no event yet, but a schema. */
+static int next_pinned(struct tree_list *l, uint32_t place, struct tree_entry *ret)
+{
+    char type[NODE_TYPE_BYTES];
+    int n;
+
+    while ((n = evs_next_pinned_type(l->st, &place, type, sizeof type)) > 0) {
+        evs_type t = evs_find_type(l->st, type, (size_t)n);
+        if ((t && has_events(l->st, &(struct evs_view){.kind = EVS_TYPE, .type = t})) ||
+            evs_encode_type(type, (size_t)n, ret->name, sizeof ret->name, NULL) < 0)
+            continue;
+        ret->kind = NODE_TYPE;
+        ret->entity = 0;
+        ret->type = t;
+        ret->ino = node_ino(NODE_TYPE, node_hash_type(l->dir_hash, type, (size_t)n));
+        ret->cookie = COOKIE_PINNED + place;
+        return 1;
+    }
+    return 0;
+}
+
 int tree_list_next(struct tree_list *l, uint64_t cookie, struct tree_entry *ret)
 {
     int r = 0;
 
     if (cookie < COOKIE_TYPES && next_fixed(l, cookie, ret))
         return 1;
-    if (l->dir->kind == NODE_TYPES)
-        return next_type(l, cookie < COOKIE_CHILDREN ? 0 : cookie - COOKIE_CHILDREN, ret);
+    if (l->dir->kind == NODE_TYPES) {
+        if (cookie < COOKIE_PINNED)
+            r = next_type(l, cookie < COOKIE_CHILDREN ? 0 : cookie - COOKIE_CHILDREN, ret);
+        return r ? r
+                 : next_pinned(l, cookie < COOKIE_PINNED ? 0 : (uint32_t)(cookie - COOKIE_PINNED),
+                               ret);
+    }
+    if (l->dir->kind == NODE_SCHEMAS)
+        return next_version(l, cookie < COOKIE_CHILDREN ? 0 : cookie - COOKIE_CHILDREN, ret);
     if (l->dir->entity == 0)
         return 0;
     if (cookie < COOKIE_CHILDREN && l->dir->kind == NODE_ENTITY)

@@ -21,6 +21,10 @@ bool tree_exists(struct evs_store *st, const struct node *n);
 /* Does a look-up find it? A directory does not have to exist, unless strict. */
 bool tree_answers(struct evs_store *st, const struct node *n, bool strict);
 
+/* The directory that n is or lies in, as the store's owners name it, in terms of nm, which node_names() has
+ * filled. */
+struct evs_dir tree_dir(const struct node *n, const struct node_names *nm);
+
 /* The view of a numbered node whose kind has one. */
 struct evs_view tree_view(const struct node *n);
 
@@ -36,6 +40,7 @@ struct tree_list {
     uint64_t dir_hash; /* of its name and a '/': names of children go on from it */
     evs_type *types;   /* owned; of the entity's own events; NULL until needed */
     size_t types_n;
+    uint32_t versions; /* of the type's schema; 0 until needed */
 };
 struct tree_entry {
     char name[TREE_NAME_BYTES];

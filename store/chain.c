@@ -11,6 +11,7 @@
 
 #include "crc.h"
 #include "io.h"
+#include "segment.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -158,12 +159,10 @@ int chain_save(int dirfd, const struct chain_mark *m)
 
 evs_seq chain_first(const char *name)
 {
-    evs_seq first;
-    int n = 0;
+    const char *suffix;
+    evs_seq first = segment_first(name, &suffix);
 
-    return sscanf(name, "%20" SCNu64 CHAIN_SUFFIX "%n", &first, &n) == 1 && n == 27 && !name[n]
-               ? first
-               : 0;
+    return first && strcmp(suffix, CHAIN_SUFFIX) == 0 ? first : 0;
 }
 
 int chain_look(int dirfd, evs_seq first, evs_seq *ret_last, uint64_t *ret_bytes)

@@ -30,6 +30,7 @@ struct proving {
     bool apart;                   /* the two differ */
     bool blind;                   /* pin is nothing, until a file says what comes next */
     bool unknown;                 /* not all bytes could be read: there is no whole */
+    evs_seq agreed; /* first event of the file before, if that one fits its own; or 0 */
     struct chain_known known;
     struct findings found;
 };
@@ -151,6 +152,24 @@ static bool is_known(const struct proving *v, evs_seq from, evs_seq to)
     return false;
 }
 
+/* Two changes look the same: that of these bytes, and that of those before together with their hash, which this one
+ * goes on from. Nothing that is left tells which it was. */
+static void say_changed(struct proving *v, const struct chain_mark *m, const char *name,
+                        evs_seq from, evs_seq agreed)
+{
+    char other[120] = "";
+
+    if (agreed)
+        (void)snprintf(other, sizeof other,
+                       "; or those of event %" PRIu64 " to %" PRIu64
+                       " were changed, and their hash with them",
+                       agreed, from - 1);
+    findings_add(&v->found,
+                 "%s: its bytes are not those that were sealed: event %" PRIu64 " to %" PRIu64
+                 " (log/%020" PRIu64 CHAIN_SUFFIX ")%s",
+                 name, from, m->last, m->first, other);
+}
+
 /* before: the last event of the good file before. unsure: there is a damaged one between. */
 static void check_file(struct proving *v, const struct chain_mark *m, evs_seq before, bool unsure)
 {
@@ -178,13 +197,14 @@ static void check_file(struct proving *v, const struct chain_mark *m, evs_seq be
     chain_digest(&v->pin, is);
     chain_digest(&m->sum, was);
     log_segment_name(v->lg, from, name, sizeof name);
-    if (!v->blind && strcmp(is, was) == 0)
+    const evs_seq agreed = v->agreed;
+    v->agreed = 0;
+    if (!v->blind && strcmp(is, was) == 0) {
+        v->agreed = from;
         return;
+    }
     if (!v->blind && !is_known(v, from, m->last))
-        findings_add(&v->found,
-                     "%s: its bytes are not those that were sealed: event %" PRIu64 " to %" PRIu64
-                     " (log/%020" PRIu64 CHAIN_SUFFIX ")",
-                     name, from, m->last, m->first);
+        say_changed(v, m, name, from, agreed);
     v->pin = m->sum;
     v->apart = true;
     v->blind = false;

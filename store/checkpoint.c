@@ -17,7 +17,7 @@
 #include <sys/wait.h>
 
 #define MAGIC  "evfsckpt"
-#define FORMAT 2u /* 1 counted on recs without a check */
+#define FORMAT 3u /* 1 counted on recs without a check, 2 did not know its log's first line */
 #define PAGE   4096ull
 #define PIECE  ((size_t)8 << 20)
 
@@ -32,8 +32,9 @@ struct header {
     uint64_t table_n, ids_n;
     uint64_t bytes[BLOCKS];
     uint32_t block_crc[BLOCKS];
+    uint32_t first_crc, unused;
 };
-static_assert(sizeof(struct header) == 136 && sizeof(struct header) <= PAGE,
+static_assert(sizeof(struct header) == 144 && sizeof(struct header) <= PAGE,
               "the header is on disk");
 
 static uint64_t round_up(uint64_t n)
@@ -89,6 +90,28 @@ static int mark_job(void *arg)
                        (unsigned long long)j->seq);
 }
 
+/* 0: there is none, or it can't be read: that is for others to say. */
+static uint32_t first_crc(const struct log *lg)
+{
+    struct mark_job j = {.lg = lg, .seq = 1};
+    int r = log_end(lg) > 0 ? io_guarded(mark_job, &j) : -ENOENT;
+
+    log_unpin(&j.pin);
+    return r < 0 ? 0 : j.crc;
+}
+
+bool checkpoint_is_foreign(const struct log *lg, const struct checkpoint_mark *m)
+{
+    struct checkpoint_mark is = {.first_crc = first_crc(lg)};
+
+    if (m->seq == 0)
+        return false;
+    if (checkpoint_first_differs(&is, m))
+        return true;
+    return m->seq <= log_end(lg) && checkpoint_mark_at(lg, m->seq, &is, NULL) == 0 &&
+           is.line_crc != m->line_crc;
+}
+
 int checkpoint_mark_at(const struct log *lg, evs_seq seq, struct checkpoint_mark *ret,
                        struct evs_error *err)
 {
@@ -98,7 +121,7 @@ int checkpoint_mark_at(const struct log *lg, evs_seq seq, struct checkpoint_mark
 
     log_unpin(&j.pin);
     if (r == 0)
-        *ret = (struct checkpoint_mark){.seq = seq, .line_crc = j.crc};
+        *ret = (struct checkpoint_mark){seq, j.crc, first_crc(lg)};
     else if (why.why != EVS_OK_)
         return evs_fail_as(err, &why);
     else
@@ -125,6 +148,7 @@ int checkpoint_write(int dirfd, struct index *ix, const struct checkpoint_mark *
                        .endian = 0x01020304,
                        .seq = m->seq,
                        .line_crc = m->line_crc,
+                       .first_crc = m->first_crc,
                        .n_types = ix->n_types,
                        .n_entities = ix->n_entities,
                        .table_bits = log2_of(table_bytes / 8),
@@ -307,6 +331,6 @@ int checkpoint_read(int dirfd, struct index *ix, struct checkpoint_mark *ret, ui
     ix->n_entities = h.n_entities;
     if (!checkpoint_fits(ix, h.seq))
         return bad(err, 0);
-    *ret = (struct checkpoint_mark){.seq = h.seq, .line_crc = h.line_crc};
+    *ret = (struct checkpoint_mark){h.seq, h.line_crc, h.first_crc};
     return 0;
 }

@@ -12,11 +12,23 @@
 #define CHECKPOINT_VOID_NAME "no.ckpt"
 #define CHECKPOINT_VOID      "log/" CHECKPOINT_VOID_NAME
 
-/* Up to which event, and the CRC of its line: so that it is known to belong to this log. */
+/* Up to which event, and the CRC of its line and of the log's first: so that it is known to belong to this log, also
+ * where this ends before it. */
 struct checkpoint_mark {
     evs_seq seq;
-    uint32_t line_crc;
+    uint32_t line_crc, first_crc; /* first_crc 0: that line can't be read */
 };
+
+/* Is what has one mark of another log than what has the other? First lines say so whatever seqs there are. */
+static inline bool checkpoint_first_differs(const struct checkpoint_mark *a,
+                                            const struct checkpoint_mark *b)
+{
+    return a->first_crc && b->first_crc && a->first_crc != b->first_crc;
+}
+
+/* Is a checkpoint with this mark one of another log? By the first line, and by the one that it ends with; no, where
+ * neither can be read. Any thread, no lock. */
+bool checkpoint_is_foreign(const struct log *lg, const struct checkpoint_mark *m);
 
 /* The mark for all events up to seq. DAMAGED where its line is. */
 int checkpoint_mark_at(const struct log *lg, evs_seq seq, struct checkpoint_mark *ret,

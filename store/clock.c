@@ -9,6 +9,7 @@
 #include "clock.h"
 
 #include <assert.h>
+#include <endian.h>
 #include <errno.h>
 #include <time.h>
 
@@ -105,25 +106,37 @@ static unsigned two(const char *p)
     return hi > 9 || lo > 9 ? 100 : hi * 10 + lo;
 }
 
-/* The seconds of the 19 bytes "2026-11-24T17:09:18" as if they were UTC; INT64_MIN if they are
- * not that. */
+struct civil {
+    unsigned year, month, day, hour, minute, second;
+};
+
+/* Of the 19 bytes "2026-11-24T17:09:18"; false if they are not that. */
+static bool read_civil(const char *p, struct civil *c)
+{
+    unsigned century = two(p), yy = two(p + 2);
+
+    *c = (struct civil){century * 100 + yy, two(p + 5),  two(p + 8),
+                        two(p + 11),        two(p + 14), two(p + 17)};
+    if (p[4] != '-' || p[7] != '-' || p[13] != ':' || p[16] != ':')
+        return false;
+    if (p[10] != 'T' && p[10] != 't' && p[10] != ' ')
+        return false;
+    if (century > 99 || yy > 99 || c->month < 1 || c->month > 12 || c->hour > 23 ||
+        c->minute > 59 || c->second > 60)
+        return false;
+    return c->day >= 1 && c->day <= month_days(c->year, c->month);
+}
+
+/* Their seconds as if they were UTC; INT64_MIN if they are not that. */
 static int64_t parse_second(const char *p, bool *ret_leap)
 {
-    unsigned century = two(p), yy = two(p + 2), month = two(p + 5), day = two(p + 8);
-    unsigned hour = two(p + 11), minute = two(p + 14), second = two(p + 17);
-    unsigned year = century * 100 + yy;
+    struct civil c;
 
-    if (p[4] != '-' || p[7] != '-' || p[13] != ':' || p[16] != ':')
+    if (!read_civil(p, &c))
         return INT64_MIN;
-    if (p[10] != 'T' && p[10] != 't' && p[10] != ' ')
-        return INT64_MIN;
-    if (century > 99 || yy > 99 || month < 1 || month > 12 || hour > 23 || minute > 59 ||
-        second > 60)
-        return INT64_MIN;
-    if (day < 1 || day > month_days(year, month))
-        return INT64_MIN;
-    *ret_leap = second == 60;
-    return days_from_civil(year, month, day) * DAY_S + hour * 3600 + minute * 60 + second;
+    *ret_leap = c.second == 60;
+    return days_from_civil(c.year, c.month, c.day) * DAY_S + c.hour * 3600 + c.minute * 60 +
+           c.second;
 }
 
 /* "Z", "z" or "+01:00" are all of s. 0 or -EINVAL. */
@@ -181,4 +194,48 @@ int clock_parse(struct slice s, int64_t *ret_us)
         return -EINVAL;
     *ret_us = second * SECOND_US + fraction;
     return 0;
+}
+
+/* Six digits; two bytes before them may be read. False: they are others. */
+static inline bool six(const char *p, unsigned *ret)
+{
+    const uint64_t zeros = 0x3030303030303030u, tops = 0x8080808080808080u;
+    uint64_t v = ((le64toh(load64(p - 2)) & ~0xffffull) | 0x3030) - zeros;
+
+    if ((v | (v + 0x7676767676767676u)) & tops) /* one is above 9 */
+        return false;
+    v = v * 10 + (v >> 8); /* pairs, in each second byte */
+    v = (v & 0x000000ff000000ffu) * 0x000f424000000064u +
+        (v >> 16 & 0x000000ff000000ffu) * 0x0000271000000001u;
+    *ret = (unsigned)(v >> 32);
+    return true;
+}
+
+int clock_parse_near(struct clock_text *c, struct slice s, int64_t *ret_us)
+{
+    unsigned fraction;
+
+    if (LIKELY(s.n == CLOCK_TEXT_BYTES && memcmp(s.p, c->text, sizeof c->text) == 0 &&
+               s.p[CLOCK_TEXT_BYTES - 1] == 'Z' && six(s.p + sizeof c->text, &fraction))) {
+        *ret_us = c->second * SECOND_US + fraction;
+        return 1;
+    }
+    int r = clock_parse(s, ret_us);
+    if (r < 0 || s.n != CLOCK_TEXT_BYTES || s.p[10] != 'T' || s.p[17] == '6' ||
+        s.p[sizeof c->text - 1] != '.' || s.p[CLOCK_TEXT_BYTES - 1] != 'Z')
+        return r;
+    c->second = *ret_us / SECOND_US - (*ret_us % SECOND_US < 0);
+    memcpy(c->text, s.p, sizeof c->text);
+    return 1;
+}
+
+int clock_check(struct slice s)
+{
+    struct civil c;
+    int64_t us;
+
+    /* UTC to the second, which most writers give, needs no count of days. */
+    if (s.n == DATE_TIME + 1 && s.p[DATE_TIME] == 'Z' && read_civil(s.p, &c) && c.second < 60)
+        return 0;
+    return clock_parse(s, &us);
 }

@@ -20,5 +20,10 @@ void clock_format(struct clock_text *c, int64_t us, char out[CLOCK_TEXT_BYTES]);
 /* Parse RFC 3339 ("T", "t" or a blank between date and time; "Z", "z" or an offset; any number of digits of
  * a fraction; leap second 60 only where it may be). 0 or -EINVAL. Fractions beyond microseconds are cut. */
 int clock_parse(struct slice s, int64_t *ret_us);
+/* The same. 1: s is what clock_format() writes, and then fast where c has its second (all 0: it has none); c has
+ * it from now on. */
+int clock_parse_near(struct clock_text *c, struct slice s, int64_t *ret_us);
+/* Whether that would be 0. */
+int clock_check(struct slice s);
 
 #endif

@@ -14,6 +14,7 @@
 
 #include "util.h"
 
+#include <assert.h>
 #include <endian.h>
 
 #define POLY 0x82f63b78u /* P, reflected */
@@ -70,6 +71,10 @@ static uint32_t words_table(uint64_t a, uint64_t b, uint64_t c, uint64_t d)
 typedef uint32_t words_fn(uint64_t a, uint64_t b, uint64_t c, uint64_t d);
 static words_fn *words_best = words_table; /* const after settle() */
 
+typedef uint32_t two_fn(const void *p, size_t n, const void *q, size_t m);
+static uint32_t two_plain(const void *p, size_t n, const void *q, size_t m);
+static two_fn *two_best = two_plain; /* const after settle() */
+
 #if defined(__x86_64__)
 
 #include <immintrin.h>
@@ -78,11 +83,14 @@ static words_fn *words_best = words_table; /* const after settle() */
 #define SSE42_CLMUL __attribute__((target("sse4.2,pclmul")))
 #define LANES_MIN   144 /* bytes; below, joining costs more than it saves */
 #define LANE_WORDS  128 /* at most, a lane: 3 KiB a round stay in the first-level cache */
+#define PIECE_MAX   512 /* bytes, of two: three lanes in each are faster above */
 
-/* shift[k] = x^(64 k - 33) mod P, reflected. Multiplying two reflected 32-bit polynomials
+/* shift[k] = x^(8 k - 33) mod P, reflected, from 8 bytes on. Multiplying two reflected 32-bit polynomials
  * without carry gives their product times x, and the instruction on 64 bits multiplies by x^32:
  * x^33 in all. */
-static uint32_t shift[2 * LANE_WORDS + 1]; /* const after settle() */
+#define SHIFT_BYTES (16 * LANE_WORDS)
+static uint32_t shift[SHIFT_BYTES + 1]; /* const after settle() */
+static_assert(PIECE_MAX + PIECE_MAX / 2 <= SHIFT_BYTES, "how far a lane of two_lanes() is shifted");
 
 SSE42 static uint32_t chain(uint32_t crc, const unsigned char *s, size_t n)
 {
@@ -100,11 +108,15 @@ SSE42 static uint32_t chain(uint32_t crc, const unsigned char *s, size_t n)
     return crc;
 }
 
-SSE42_CLMUL static inline uint64_t shifted(uint64_t crc, size_t words)
+/* The register times x^(8 bytes), in 64 bits that reduced() makes a register again; a sum of them as well. */
+SSE42_CLMUL static inline __m128i product(uint64_t crc, size_t bytes)
 {
-    __m128i product = _mm_clmulepi64_si128(_mm_cvtsi64_si128((int64_t)crc),
-                                           _mm_cvtsi32_si128((int32_t)shift[words]), 0);
+    return _mm_clmulepi64_si128(_mm_cvtsi64_si128((int64_t)crc),
+                                _mm_cvtsi32_si128((int32_t)shift[bytes]), 0);
+}
 
+SSE42_CLMUL static inline uint64_t reduced(__m128i product)
+{
     return _mm_crc32_u64(0, (uint64_t)_mm_cvtsi128_si64(product));
 }
 
@@ -123,11 +135,58 @@ SSE42_CLMUL static uint32_t crc_lanes(uint32_t crc, const void *p, size_t n)
             b = _mm_crc32_u64(b, load64(s + lane));
             c = _mm_crc32_u64(c, load64(s + 2 * lane));
         }
-        a = shifted(a, 2 * words) ^ shifted(b, words) ^ c;
+        a = reduced(_mm_xor_si128(product(a, 2 * lane), product(b, lane))) ^ c;
         s += 2 * lane;
         n -= 3 * lane;
     }
     return ~chain((uint32_t)a, s, n);
+}
+
+/* What becomes of a register over n < 8 bytes; 8 at s may be read. The bytes of it that meet those of s go with them
+ * behind zeros, which leave a register of 0 as it is; the others come down. */
+SSE42 static inline uint64_t head(uint64_t crc, const unsigned char *s, size_t n)
+{
+    return _mm_crc32_u64(0, (load64(s) ^ crc) << (63 - 8 * n) << 1) ^ crc >> 8 * n;
+}
+
+/* Four lanes at once, the halves of p and of q; what is left over words, and over pairs of those, begins a first
+ * half. Their registers are joined by reducing the sum of their products. */
+SSE42_CLMUL static uint32_t two_lanes(const void *p, size_t n, const void *q, size_t m)
+{
+    if (n < 16 || m < 16 || n > PIECE_MAX || m > PIECE_MAX)
+        return two_plain(p, n, q, m);
+    const unsigned char *s = p, *t = q;
+    uint64_t a = head(UINT32_MAX, s, n % 8), b = 0, c = head(0, t, m % 8), d = 0;
+    s += n % 8;
+    t += m % 8;
+    if (n & 8) {
+        a = _mm_crc32_u64(a, load64(s));
+        s += 8;
+    }
+    if (m & 8) {
+        c = _mm_crc32_u64(c, load64(t));
+        t += 8;
+    }
+    const size_t lane = n / 16 * 8, lane2 = m / 16 * 8;
+    const unsigned char *const s_end = s + lane, *const t_end = t + lane2;
+    const unsigned char *const both = s + MIN(lane, lane2);
+    for (; s < both; s += 8, t += 8) {
+        a = _mm_crc32_u64(a, load64(s));
+        b = _mm_crc32_u64(b, load64(s + lane));
+        c = _mm_crc32_u64(c, load64(t));
+        d = _mm_crc32_u64(d, load64(t + lane2));
+    }
+    for (; s < s_end; s += 8) {
+        a = _mm_crc32_u64(a, load64(s));
+        b = _mm_crc32_u64(b, load64(s + lane));
+    }
+    for (; t < t_end; t += 8) {
+        c = _mm_crc32_u64(c, load64(t));
+        d = _mm_crc32_u64(d, load64(t + lane2));
+    }
+    __m128i sum =
+        _mm_xor_si128(_mm_xor_si128(product(a, lane + m), product(b, m)), product(c, lane2));
+    return ~(uint32_t)(reduced(sum) ^ d);
 }
 
 SSE42 static uint32_t crc_words(uint64_t a, uint64_t b, uint64_t c, uint64_t d)
@@ -142,12 +201,12 @@ SSE42 static uint32_t crc_chain(uint32_t crc, const void *p, size_t n)
     return ~chain(~crc, p, n);
 }
 
-/* x^31 is bit 0; eight zero bytes multiply the register by x^64. */
+/* x^31 is bit 0; a zero byte multiplies the register by x^8. */
 SSE42 static void make_shifts(void)
 {
-    shift[1] = 1;
-    for (size_t k = 2; k < ARRAY_LEN(shift); k++)
-        shift[k] = (uint32_t)_mm_crc32_u64(shift[k - 1], 0);
+    shift[8] = 1;
+    for (size_t k = 9; k < ARRAY_LEN(shift); k++)
+        shift[k] = _mm_crc32_u8(shift[k - 1], 0);
 }
 
 static crc_fn *best(void)
@@ -157,7 +216,10 @@ static crc_fn *best(void)
         return crc32c_table;
     make_shifts();
     words_best = crc_words;
-    return __builtin_cpu_supports("pclmul") ? crc_lanes : crc_chain;
+    if (!__builtin_cpu_supports("pclmul"))
+        return crc_chain;
+    two_best = two_lanes;
+    return crc_lanes;
 }
 
 #else
@@ -178,6 +240,16 @@ __attribute__((constructor)) static void settle(void)
 uint32_t crc32c(uint32_t crc, const void *p, size_t n)
 {
     return crc_best(crc, p, n);
+}
+
+static uint32_t two_plain(const void *p, size_t n, const void *q, size_t m)
+{
+    return crc_best(crc_best(0, p, n), q, m);
+}
+
+uint32_t crc32c_two(const void *p, size_t n, const void *q, size_t m)
+{
+    return two_best(p, n, q, m);
 }
 
 uint32_t crc32c_words(uint64_t a, uint64_t b, uint64_t c, uint64_t d)

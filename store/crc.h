@@ -10,6 +10,9 @@
 /* Continue crc (0 to begin) over n bytes: crc32c(crc32c(0, a), b) is the CRC of a and b joined. */
 uint32_t crc32c(uint32_t crc, const void *p, size_t n);
 
+/* The CRC of n bytes at p and m at q, joined: both are read at once. */
+uint32_t crc32c_two(const void *p, size_t n, const void *q, size_t m);
+
 /* crc32c(0, ...) of the 32 bytes of four words, as they stand in memory: for what is checked one by one. */
 uint32_t crc32c_words(uint64_t a, uint64_t b, uint64_t c, uint64_t d);
 

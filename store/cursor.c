@@ -11,7 +11,11 @@
 #include "hotpath.h"
 #include "io.h"
 
+#include <endian.h>
 #include <errno.h>
+
+#define CACHE_LINE  64
+#define AHEAD_BYTES 1024u /* of a line: of longer ones the processor sees what comes */
 
 struct cursor {
     const struct index *ix;
@@ -92,17 +96,39 @@ static int damaged(struct cursor *c, struct evs_error *err)
     return r;
 }
 
-/* The line of c->seq, checked, and pinned with what stands before it from byte `from` of the segment on. */
-static int line_at(struct cursor *c, uint64_t from, struct slice *ret,
-                   const struct log_rec **ret_rec, struct evs_error *err)
+/* Does this seq stand in a line of at least 28 bytes? Up to seven digits at once: as 0 to 9, the first the highest,
+ * they are joined to pairs, and these to one number. */
+static bool has_seq(const char *p, evs_seq want)
 {
-    const struct log_rec *r = lengths_rec(&c->len, (uint32_t)c->seq);
-    struct slice line = {c->len.span.lines + log_rec_offset(r), r->len};
+    const uint64_t ones = 0x0101010101010101u, every_4th = 0x000000ff000000ffu;
+    const char *at = p + sizeof "{\"seq\":" - 1, *end = p + 28;
+    uint64_t v = le64toh(load64(at)) ^ ones * '0', other = (v | (v + ones * 0x76)) & ones * 0x80;
+    unsigned bits = other ? (unsigned)__builtin_ctzll(other) & ~7u : 64;
     uint64_t seq = 0;
-    size_t at = 7;
 
+    if (LIKELY(bits > 0 && bits < 64)) {
+        v <<= 64 - bits;
+        v = v * 10 + (v >> 8);
+        v = (v & every_4th) * (100 + (1000000ull << 32)) +
+            (v >> 16 & every_4th) * (1 + (10000ull << 32));
+        return v >> 32 == want;
+    }
+    for (unsigned digit; at < end && (digit = (unsigned)(*at - '0')) < 10; at++)
+        seq = seq * 10 + digit;
+    return seq == want;
+}
+
+/* The line of c->seq, which has rec r, checked, and pinned with what stands before it from byte `from` of the
+ * segment on. Inlined, as a call of it costs a twentieth of reading a line; ret is set in any case. */
+static inline __attribute__((always_inline)) int line_at(struct cursor *c, uint64_t from,
+                                                         const struct log_rec *r, struct slice *ret,
+                                                         struct evs_error *err)
+{
+    const struct slice line = {c->len.span.lines + log_rec_offset(r), r->len};
+
+    *ret = line;
     if (log_rec_offset(r) > c->len.span.bytes || line.n > c->len.span.bytes - log_rec_offset(r) ||
-        line.n < 16 || log_rec_data(r) >= line.n - 1)
+        line.n < 28 || log_rec_data(r) >= line.n - 1)
         return damaged(c, err);
     int e = log_pin(&c->len.span, MIN(from, log_rec_offset(r)), log_rec_offset(r) + line.n, &c->pin,
                     err);
@@ -112,19 +138,21 @@ static int line_at(struct cursor *c, uint64_t from, struct slice *ret,
             log_set_read_only(c->lg, err);
         return e;
     }
-    while (at < 28 && (unsigned)(line.p[at] - '0') < 10) /* {"seq": has 7 bytes */
-        seq = seq * 10 + (unsigned)(line.p[at++] - '0');
-    if (seq != c->seq || !line_crc_ok(line.p, line.n, log_rec_data(r)))
+    if (!has_seq(line.p, c->seq) || !line_crc_ok(line.p, line.n, log_rec_data(r)))
         return damaged(c, err);
-    *ret = line;
-    *ret_rec = r;
     return 0;
 }
 
 /* Does the filter let the present posting through? */
 static bool wanted(struct cursor *c)
 {
-    return !c->v.filter || lengths_rec(&c->len, c->it.seq)->type == c->v.filter;
+    struct postings_run run;
+
+    if (!c->v.filter)
+        return true;
+    if (c->it.ordinal % POSTINGS_RUN == 0) /* the recs of those behind it as well */
+        postings_look(&c->ix->a, &c->it, POSTINGS_RUN, &c->len, &run);
+    return lengths_rec(&c->len, c->it.seq)->type == c->v.filter;
 }
 
 /* From c->it on, the first posting that the view shows becomes the present line. */
@@ -146,10 +174,9 @@ static void settle(struct cursor *c)
     }
 }
 
-static void advance(struct cursor *c)
+/* To the line behind the present one, which has n bytes. */
+static void advance(struct cursor *c, uint32_t n)
 {
-    uint32_t n = lengths_of(&c->len, (uint32_t)c->seq);
-
     c->pos += n;
     if (c->v.kind == EVS_ALL) {
         c->seq = c->seq < c->v.end ? c->seq + 1 : 0;
@@ -197,7 +224,7 @@ static void seek(struct cursor *c, uint64_t pos)
         postings_seek_seq(&c->ix->a, v->part[0].set, v->part[0].n, 0, &c->len, &c->it);
         c->len.data = true;
         for (settle(c); c->seq && c->pos + lengths_of(&c->len, (uint32_t)c->seq) <= pos;)
-            advance(c);
+            advance(c, lengths_of(&c->len, (uint32_t)c->seq));
         return;
     }
     c->part = pos >= v->part[0].bytes && v->part[1].n;
@@ -256,27 +283,102 @@ static bool go_to(struct cursor *c, uint64_t pos)
     return true;
 }
 
+/* ---- runs ----
+ * Lines are scattered over the log, and their recs. A run of them is fetched into the cache before the first is looked
+ * at: misses, of page tables too, are then waited for together. */
+
+struct run {
+    struct postings_run p; /* seqs; not of EVS_ALL: what is behind them */
+    uint32_t n;            /* of those the first that have a rec; at least 1 */
+    struct log_rec rec[POSTINGS_RUN];
+};
+
+/* The present line and those behind it, as far as n bytes need them. */
+static void look_ahead(struct cursor *c, uint64_t n, struct run *ret)
+{
+    const struct log_span *s = &c->len.span;
+    const uint32_t most = (uint32_t)MIN(n / (c->v.bytes / c->v.events + 1) + 1, POSTINGS_RUN);
+
+    ret->rec[0] = *lengths_rec(&c->len, (uint32_t)c->seq);
+    if (c->v.kind == EVS_ALL) {
+        ret->p.n = (uint32_t)MIN(most, c->v.end - c->seq + 1);
+        for (uint32_t i = 0; i < ret->p.n; i++)
+            ret->p.seq[i] = (uint32_t)c->seq + i;
+    } else {
+        postings_look(&c->ix->a, &c->it, c->v.filter ? 1 : most, &c->len, &ret->p);
+    }
+    for (ret->n = 1; ret->n < ret->p.n; ret->n++) {
+        uint32_t seq = ret->p.seq[ret->n];
+        struct log_rec *r = &ret->rec[ret->n];
+        if (UNLIKELY(seq < s->first || seq >= s->end))
+            break;
+        log_span_peek(s, seq, r);
+        if (UNLIKELY(!log_rec_ok(r, seq)))
+            break; /* the next run begins with it */
+        if (c->v.kind == EVS_ALL)
+            continue; /* of neighbours the processor sees by itself what comes */
+        const char *p = s->lines + log_rec_offset(r), *end = p + MIN(r->len, AHEAD_BYTES);
+        for (; p < end; p += CACHE_LINE)
+            __builtin_prefetch(p);
+    }
+}
+
+/* The first `done` lines of a run from the present one on were read: what stands behind them is the present one. */
+static void step(struct cursor *c, const struct run *run, uint32_t done)
+{
+    if (c->v.kind == EVS_ALL) {
+        evs_seq next = (evs_seq)run->p.seq[0] + done;
+        c->seq = next <= c->v.end ? next : 0;
+        return;
+    }
+    if (done == run->p.n)
+        c->it = run->p.behind;
+    else
+        for (; done > 0; done--)
+            postings_next(&c->ix->a, &c->it, 0);
+    settle(c);
+}
+
+/* Give lines of a run. 1: all of them; 0: no more is wanted, or can be given; or why not one byte could. */
+static int give_run(struct job *j, const struct run *run, uint32_t *ret_done)
+{
+    struct cursor *c = j->c;
+
+    for (uint32_t i = 0; i < run->n; i++) {
+        struct slice line;
+        *ret_done = i;
+        c->seq = run->p.seq[i];
+        int r = line_at(c, EVS_NOWHERE, &run->rec[i], &line, j->err);
+        uint32_t n = lengths_in(&c->len, &run->rec[i]);
+        if (r == 0 && j->pos >= c->pos + n)
+            r = damaged(c, j->err); /* by its idx it is elsewhere */
+        if (r < 0)
+            return j->got ? 0 : r;
+        give(j, line, &run->rec[i]);
+        if (j->pos < c->pos + n)
+            return 0;
+        c->pos += n;
+        *ret_done = i + 1;
+        if ((size_t)j->got == j->n)
+            return 0;
+    }
+    return 1;
+}
+
 static int read_job(void *arg)
 {
     struct job *j = arg;
     struct cursor *c = j->c;
+    int r = go_to(c, j->pos);
 
-    if (!go_to(c, j->pos))
-        return 0;
-    while (c->seq && (size_t)j->got < j->n) {
-        struct slice line;
-        const struct log_rec *r;
-        int e = line_at(c, EVS_NOWHERE, &line, &r, j->err);
-        if (e < 0)
-            return j->got ? 0 : e;
-        if (j->pos >= c->pos + lengths_of(&c->len, (uint32_t)c->seq))
-            return j->got ? 0 : damaged(c, j->err); /* by its idx it is elsewhere */
-        give(j, line, r);
-        if (j->pos < c->pos + lengths_of(&c->len, (uint32_t)c->seq))
-            break;
-        advance(c);
+    while (r > 0 && c->seq) {
+        struct run run;
+        uint32_t done = 0;
+        look_ahead(c, j->n - (size_t)j->got, &run);
+        r = give_run(j, &run, &done);
+        step(c, &run, done);
     }
-    return 0;
+    return MIN(r, 0);
 }
 
 /* The page of the present line, or of its rec, can't be read: the disk fails, or somebody has cut the file.
@@ -340,7 +442,7 @@ static int peek_job(void *arg)
             from = log_rec_offset(r);
         else if (c->len.span.lines + log_rec_offset(r) != j->at + j->got)
             break; /* the next segment: to pin it would let go of this one */
-        int e = line_at(c, from, &line, &r, j->err);
+        int e = line_at(c, from, r, &line, j->err);
         if (e < 0)
             return j->got ? 0 : e;
         size_t skip = j->got ? 0 : (size_t)(j->pos - c->pos);
@@ -353,7 +455,7 @@ static int peek_job(void *arg)
             break;
         }
         j->got += (ssize_t)(line.n - skip);
-        advance(c);
+        advance(c, (uint32_t)line.n);
     }
     return 0;
 }
@@ -373,6 +475,15 @@ ssize_t cursor_peek(struct cursor *c, uint64_t pos, size_t n, const void **ret,
     else
         cursor_done(c);
     return r < 0 ? r : j.got;
+}
+
+/* it at the first posting above after. Neither all events nor filtered ones, and some. */
+static void seek_seq(struct cursor *c, evs_seq after)
+{
+    const struct view *v = &c->v;
+
+    c->part = v->part[1].n && after >= v->part[0].last;
+    postings_seek_seq(&c->ix->a, v->part[c->part].set, v->part[c->part].n, after, &c->len, &c->it);
 }
 
 static int find_job(void *arg)
@@ -398,13 +509,11 @@ static int find_job(void *arg)
     if (v->filter) {
         seek(c, 0);
         while (c->seq && c->seq <= j->after)
-            advance(c);
+            advance(c, lengths_of(&c->len, (uint32_t)c->seq));
         j->pos = c->seq ? c->pos : v->bytes;
         return 0;
     }
-    c->part = v->part[1].n && j->after >= v->part[0].last;
-    postings_seek_seq(&c->ix->a, v->part[c->part].set, v->part[c->part].n, j->after, &c->len,
-                      &c->it);
+    seek_seq(c, j->after);
     j->pos = (c->part ? v->part[0].bytes : 0) + c->it.bytes;
     return 0;
 }
@@ -426,19 +535,30 @@ static int each_job(void *arg)
     struct job *j = arg;
     struct cursor *c = j->c;
 
-    for (seek(c, 0); c->seq; advance(c)) {
-        struct slice line;
-        const struct log_rec *rec;
-        int r = line_at(c, EVS_NOWHERE, &line, &rec, j->err);
-        if (r == 0)
-            r = j->fn(j->arg, c->seq, line, rec);
-        if (r)
-            return r;
+    if (j->after && c->v.events) {
+        seek_seq(c, j->after);
+        settle(c);
+    } else {
+        seek(c, 0);
+    }
+    while (c->seq) {
+        struct run run;
+        look_ahead(c, c->v.bytes, &run);
+        for (uint32_t i = 0; i < run.n; i++) {
+            struct slice line;
+            c->seq = run.p.seq[i];
+            int r = line_at(c, EVS_NOWHERE, &run.rec[i], &line, j->err);
+            if (r == 0)
+                r = j->fn(j->arg, c->seq, line, &run.rec[i]);
+            if (r)
+                return r;
+        }
+        step(c, &run, run.n);
     }
     return 0;
 }
 
-int cursor_each(const struct index *ix, struct log *lg, const struct evs_view *v,
+int cursor_each(const struct index *ix, struct log *lg, const struct evs_view *v, evs_seq after,
                 cursor_line_fn *fn, void *arg, struct evs_error *err)
 {
     struct cursor *c;
@@ -446,7 +566,7 @@ int cursor_each(const struct index *ix, struct log *lg, const struct evs_view *v
 
     if (r < 0)
         return r;
-    struct job j = {.c = c, .fn = fn, .arg = arg, .err = err};
+    struct job j = {.c = c, .after = after, .fn = fn, .arg = arg, .err = err};
     r = guarded(c, each_job, &j);
     cursor_free(c);
     return r;

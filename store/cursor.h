@@ -19,10 +19,11 @@ ssize_t cursor_peek(struct cursor *c, uint64_t pos, size_t n, const void **ret,
 void cursor_done(struct cursor *c); /* what was peeked at is not looked at any more */
 int cursor_find(struct cursor *c, evs_seq after, uint64_t *ret_pos, struct evs_error *err);
 
-/* Each whole line of a view, in order, checked. fn's non-zero result ends it and is returned. The slice is
- * mapped memory, for the call (fn runs guarded: it must own nothing that a jump would leak). */
+/* Each whole line of a view, in order, checked; those with a seq above `after`, which is 0 for EVS_ALL and where a
+ * filter is. fn's non-zero result ends it and is returned. The slice is mapped memory, for the call (fn runs guarded:
+ * it must own nothing that a jump would leak). */
 typedef int cursor_line_fn(void *arg, evs_seq seq, struct slice line, const struct log_rec *rec);
-int cursor_each(const struct index *ix, struct log *lg, const struct evs_view *v,
+int cursor_each(const struct index *ix, struct log *lg, const struct evs_view *v, evs_seq after,
                 cursor_line_fn *fn, void *arg, struct evs_error *err);
 
 #endif

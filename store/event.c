@@ -14,7 +14,9 @@
 #include "clock.h"
 #include "event_names.h"
 #include "limits.h"
+#include "outline.h"
 #include "scan.h"
+#include "scan_plain.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -23,10 +25,10 @@
 #define NO_KEY     UINT32_MAX
 
 struct parse {
-    const char *s;
-    size_t n;
-    unsigned flags; /* for the values */
-    bool may_break; /* the line rule: this object may span lines */
+    const char *s, *end;
+    unsigned flags;                      /* for the values */
+    bool may_break;                      /* the line rule: this object may span lines */
+    const struct scan_outliner *outline; /* NULL: not asked for */
     struct scratch *sc;
     struct evs_error *err;
     uint32_t seen;              /* bit f: field f has been met */
@@ -39,99 +41,6 @@ struct parse {
     struct event ev;
     struct event_extra few[EXTRAS_FEW];
 };
-
-/* ---- scratch --------------------------------------------------------------------------------- */
-
-struct scratch_block {
-    struct scratch_block *older;
-    size_t size;
-    char bytes[] __attribute__((aligned(8)));
-};
-
-void scratch_init(struct scratch *s)
-{
-    *s = (struct scratch){0};
-}
-
-static void free_blocks(struct scratch_block *b)
-{
-    for (struct scratch_block *older; b; b = older) {
-        older = b->older;
-        free(b);
-    }
-}
-
-void scratch_reset(struct scratch *s)
-{
-    /* Each block is at least twice as large as the one before. */
-    if (s->blocks) {
-        free_blocks(s->blocks->older);
-        s->blocks->older = NULL;
-    }
-    s->used = 0;
-}
-
-void scratch_done(struct scratch *s)
-{
-    free_blocks(s->blocks);
-    scratch_init(s);
-}
-
-char *scratch_get(struct scratch *s, size_t n)
-{
-    struct scratch_block *b = s->blocks;
-
-    if (n > SIZE_MAX / 4)
-        return NULL;
-    n = (n + 7) & ~(size_t)7;
-    if (!b || b->size - s->used < n) {
-        size_t size = MAX(n, b ? 2 * b->size : 4000);
-        b = malloc(sizeof *b + size);
-        if (!b)
-            return NULL;
-        *b = (struct scratch_block){.older = s->blocks, .size = size};
-        s->blocks = b;
-        s->used = 0;
-    }
-    s->used += n;
-    return b->bytes + s->used - n;
-}
-
-/* ---- checks of names ------------------------------------------------------------------------- */
-
-static int check_name(struct slice s, size_t limit, uint64_t pos, struct evs_error *err)
-{
-    if (s.n > limit)
-        return evs_fail(err, EVS_NAME_TOO_LONG, pos);
-    if (s.n == 0 || memchr(s.p, '\0', s.n) || !scan_is_utf8(s.p, s.n))
-        return evs_fail(err, EVS_BAD_NAME, pos);
-    return 0;
-}
-
-int event_check_entity(struct slice s, uint64_t pos, struct evs_error *err)
-{
-    return check_name(s, LIMIT_ENTITY_BYTES, pos, err);
-}
-
-int event_check_type(struct slice s, uint64_t pos, struct evs_error *err)
-{
-    return check_name(s, LIMIT_TYPE_BYTES, pos, err);
-}
-
-int event_check_id(struct slice s, uint64_t pos, struct evs_error *err)
-{
-    return check_name(s, LIMIT_ID_BYTES, pos, err);
-}
-
-bool event_needs_escape(struct slice s)
-{
-    for (size_t i = 0; i < s.n; i++) {
-        i += scan_plain(s.p + i, s.n - i);
-        if (i < s.n && (unsigned char)s.p[i] < 0x80)
-            return true;
-    }
-    return false;
-}
 
 /* ---- members --------------------------------------------------------------------------------- */
 
@@ -150,7 +59,7 @@ static ssize_t scan_failed(struct parse *p, const char *v, ssize_t r)
 
 static ssize_t take_raw(struct parse *p, const char *v, struct slice *ret, bool *ret_breaks)
 {
-    ssize_t r = scan_value(v, (size_t)(p->s + p->n - v), p->flags, ret_breaks, p->err);
+    ssize_t r = scan_value(v, (size_t)(p->end - v), p->flags, ret_breaks, p->err);
 
     *ret = (struct slice){v, (size_t)r};
     return LIKELY(r > 0) ? r : scan_failed(p, v, r);
@@ -170,7 +79,7 @@ static ssize_t take_string(struct parse *p, const char *v, struct slice *ret, bo
                            bool *ret_odd)
 {
     bool escapes;
-    ssize_t r = scan_string(v, (size_t)(p->s + p->n - v), p->flags, &escapes, p->err);
+    ssize_t r = scan_string(v, (size_t)(p->end - v), p->flags, &escapes, p->err);
 
     if (r <= 0)
         return scan_failed(p, v, r);
@@ -186,8 +95,8 @@ static ssize_t take_string(struct parse *p, const char *v, struct slice *ret, bo
     return r;
 }
 
-static ssize_t take_name(struct parse *p, const char *v, size_t limit, struct slice *ret,
-                         bool *ret_escape)
+static ssize_t take_any_name(struct parse *p, const char *v, size_t limit, struct slice *ret,
+                             bool *ret_escape)
 {
     bool odd;
 
@@ -203,15 +112,30 @@ static ssize_t take_name(struct parse *p, const char *v, size_t limit, struct sl
     return r;
 }
 
+/* Most names are plain, and need no second look. */
+static inline ssize_t take_name(struct parse *p, const char *v, size_t limit, struct slice *ret,
+                                bool *ret_escape)
+{
+    if (LIKELY(*v == '"')) {
+        const char *end = plain(v + 1, p->end);
+        const size_t n = (size_t)(end - v) - 1;
+        if (LIKELY(end < p->end && *end == '"' && n > 0 && n <= limit)) {
+            *ret = (struct slice){v + 1, n};
+            *ret_escape = false;
+            return (ssize_t)n + 2;
+        }
+    }
+    return take_any_name(p, v, limit, ret, ret_escape);
+}
+
 static ssize_t take_time(struct parse *p, const char *v)
 {
     bool escape, odd;
-    int64_t us;
 
     if (*v != '"')
         return not_string(p, v);
     ssize_t r = take_string(p, v, &p->ev.time, &escape, &odd);
-    if (r > 0 && clock_parse(p->ev.time, &us) < 0)
+    if (r > 0 && clock_check(p->ev.time) < 0)
         return fail(p, EVS_BAD_TIME, v);
     return r;
 }
@@ -232,6 +156,18 @@ static ssize_t take_expected(struct parse *p, const char *v)
     }
     p->ev.expected = x;
     return x == EVENT_ANY_VERSION ? fail(p, EVS_BAD_FIELD, v) : r;
+}
+
+static ssize_t take_data(struct parse *p, const char *v)
+{
+    struct event *ev = &p->ev;
+
+    if (!p->outline)
+        return take_raw(p, v, &ev->data, &ev->data_breaks);
+    ssize_t r = scan_outline(v, (size_t)(p->end - v), p->flags, p->outline, &ev->data_breaks,
+                             &ev->outline, p->err);
+    ev->data = (struct slice){v, (size_t)r};
+    return LIKELY(r > 0) ? r : scan_failed(p, v, r);
 }
 
 static ssize_t take_meta(struct parse *p, const char *v)
@@ -281,7 +217,7 @@ static ssize_t take_value(struct parse *p, unsigned f, const char *v, struct sli
     case F_META:
         return take_meta(p, v);
     case F_DATA:
-        return take_raw(p, v, &ev->data, &ev->data_breaks);
+        return take_data(p, v);
     case F_EXPECTED:
         return take_expected(p, v);
     case F_SPECVERSION:
@@ -436,8 +372,10 @@ static ssize_t finish_cloud(struct parse *p)
         return fail(p, EVS_GIVEN_TWICE, base64.p);
     if (base64.p && !encoded && *base64.p != 'n')
         return fail(p, EVS_BAD_FIELD, base64.p);
-    if (encoded)
+    if (encoded) {
         p->ev.data = base64;
+        p->ev.outline = 0;
+    }
     uint32_t twice = extra_twice(p);
     if (twice != NO_KEY)
         return fail(p, twice ? EVS_GIVEN_TWICE : EVS_NO_MEMORY, p->s + twice);
@@ -457,7 +395,7 @@ static const char *stop(struct parse *p, ssize_t result)
  * others. */
 static __attribute__((noinline)) const char *blanks(struct parse *p, const char *v, bool opening)
 {
-    const char *end = p->s + p->n;
+    const char *end = p->end;
     bool cr = false;
 
     for (; v < end; v++) {
@@ -477,7 +415,7 @@ static __attribute__((noinline)) const char *blanks(struct parse *p, const char 
 
 static inline const char *next(struct parse *p, const char *v)
 {
-    return LIKELY(v < p->s + p->n && (unsigned char)*v > ' ') ? v : blanks(p, v, false);
+    return LIKELY(v < p->end && (unsigned char)*v > ' ') ? v : blanks(p, v, false);
 }
 
 /* A key that is spelled with escapes, or unknown, or close to the end. */
@@ -502,6 +440,14 @@ static const char *odd_key(struct parse *p, const char *at, struct slice *key, u
     return at + r;
 }
 
+/* Behind the colon that follows a key, v behind that key; to the value. */
+static const char *colon(struct parse *p, const char *v)
+{
+    if (!(v = next(p, v)))
+        return NULL;
+    return *v == ':' ? next(p, v + 1) : stop(p, fail(p, EVS_BAD_JSON, v));
+}
+
 static inline const char *member(struct parse *p, const char *at)
 {
     struct slice key = {at + 1, 0};
@@ -510,9 +456,10 @@ static inline const char *member(struct parse *p, const char *at)
 
     if (*at != '"')
         return stop(p, fail(p, EVS_BAD_JSON, at));
-    if (LIKELY(p->s + p->n - at > EVENT_KEY_ROOM))
+    if (LIKELY(p->end - at > EVENT_KEY_ROOM))
         f = event_spelling(at + 1, &key.n);
-    v = LIKELY(f != F_OTHER) ? at + key.n + 2 : odd_key(p, at, &key, &f);
+    const bool known = f != F_OTHER; /* then its colon and more is within the room */
+    v = LIKELY(known) ? at + key.n + 2 : odd_key(p, at, &key, &f);
     if (!v)
         return NULL;
     uint32_t bit = f == F_OTHER ? 0 : 1u << (f & 0xff);
@@ -524,24 +471,28 @@ static inline const char *member(struct parse *p, const char *at)
     f &= 0xff;
     if (UNLIKELY((f == F_OTHER || (f > F_SPECVERSION && f < F_SEQ)) && p->unknown == NO_KEY))
         p->unknown = (uint32_t)(at - p->s);
-    if (!(v = next(p, v)))
+    if (LIKELY(known && *v == ':' && (unsigned char)v[1] > ' '))
+        v++;
+    else if (!(v = colon(p, v)))
         return NULL;
-    if (*v != ':')
-        return stop(p, fail(p, EVS_BAD_JSON, v));
-    if (!(v = next(p, v + 1)))
-        return NULL;
-    p->result = take_value(p, f, v, key, at);
-    return LIKELY(p->result > 0) ? v + p->result : NULL;
+    ssize_t r = take_value(p, f, v, key, at);
+    if (LIKELY(r > 0))
+        return v + r;
+    return stop(p, r);
 }
 
 /* All members; v is behind the opening brace. To behind the closing one. */
 static const char *members(struct parse *p, const char *v)
 {
-    v = v < p->s + p->n && (unsigned char)*v > ' ' ? v : blanks(p, v, true);
+    v = v < p->end && (unsigned char)*v > ' ' ? v : blanks(p, v, true);
     if (v && *v == '}')
         return v + 1;
     while (v) {
         v = member(p, v);
+        if (v && p->end - v > 2 && memcmp(v, ",\"", 2) == 0) {
+            v++;
+            continue;
+        }
         if (v)
             v = next(p, v);
         if (!v || *v == '}')
@@ -549,6 +500,18 @@ static const char *members(struct parse *p, const char *v)
         v = *v == ',' ? next(p, v + 1) : stop(p, fail(p, EVS_BAD_JSON, v));
     }
     return NULL;
+}
+
+/* Field by field, in wide moves: of all at once the compiler makes a slow "rep stos". */
+static inline void event_init(struct event *ev)
+{
+    static_assert(sizeof *ev == 128, "every field is set");
+    ev->entity = ev->type = ev->id = ev->time = ev->meta = ev->data = (struct slice){0};
+    ev->expected = EVENT_ANY_VERSION;
+    ev->outline = 0;
+    ev->pos = 0;
+    ev->entity_escape = ev->type_escape = ev->id_escape = false;
+    ev->meta_breaks = ev->data_breaks = false;
 }
 
 ssize_t event_scan(const char *s, size_t n, unsigned flags, struct scratch *sc, struct event *ret,
@@ -561,9 +524,10 @@ ssize_t event_scan(const char *s, size_t n, unsigned flags, struct scratch *sc, 
         return 0;
     assert(flags >> 8 < LIMIT_DEPTH);
     p.s = s;
-    p.n = MIN(n, LIMIT_VALUE_BYTES);
+    p.end = s + MIN(n, LIMIT_VALUE_BYTES);
     p.flags = (flags & SCAN_ANY_LINES) | SCAN_DEPTH((flags >> 8) + 1);
     p.may_break = flags & SCAN_ANY_LINES;
+    p.outline = flags & EVENT_OUTLINE ? outline_by() : NULL;
     p.sc = sc;
     p.err = err;
     p.seen = 0;
@@ -573,13 +537,13 @@ ssize_t event_scan(const char *s, size_t n, unsigned flags, struct scratch *sc, 
     p.n_extras = 0;
     p.cap_extras = EXTRAS_FEW;
     memset(p.cloud, 0, sizeof p.cloud);
-    p.ev = (struct event){.expected = EVENT_ANY_VERSION};
+    event_init(&p.ev);
     if (*s != '{')
         return fail(&p, strchr("[\"-0123456789tfn", *s) && *s ? EVS_NOT_EVENT : EVS_BAD_JSON, s);
 
     v = members(&p, s + 1);
     if (UNLIKELY(!v)) /* what is unfinished within the limit can't end within it */
-        return p.result == 0 && n > p.n ? fail(&p, EVS_TOO_LARGE, s + p.n) : p.result;
+        return p.result == 0 && s + n > p.end ? fail(&p, EVS_TOO_LARGE, p.end) : p.result;
     if (UNLIKELY(p.seen & 1u << F_SPECVERSION))
         p.result = finish_cloud(&p);
     else if (UNLIKELY(p.unknown != NO_KEY))

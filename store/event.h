@@ -5,26 +5,17 @@
 #define STORE_EVENT_H
 
 #include "error.h"
+#include "scratch.h"
 #include "util.h"
 
 #define EVENT_ANY_VERSION UINT64_MAX
-
-/* Memory for what can't be a slice of the input (a decoded name, the meta of a CloudEvent). Grows to a
- * maximum that the input's size bounds; reused by every write; no allocation in the steady state. */
-struct scratch {
-    struct scratch_block *blocks; /* owned; newest first */
-    size_t used;                  /* of the newest */
-};
-void scratch_init(struct scratch *s);
-void scratch_reset(struct scratch *s); /* all that was given out is void; keeps the largest block */
-void scratch_done(struct scratch *s);
-char *scratch_get(struct scratch *s, size_t n) MUST_CHECK; /* NULL: no memory. 8-aligned */
 
 struct event {
     struct slice entity, type, id; /* decoded UTF-8 without NUL; p NULL: not given */
     struct slice time;             /* RFC 3339, without quotes; p NULL: not given */
     struct slice meta, data;       /* JSON as written; p NULL: not given (data: null) */
     uint64_t expected;             /* expected_version; EVENT_ANY_VERSION: none */
+    uint64_t outline;              /* scan_outline() of data, by outline_by(); 0: not known */
     uint32_t pos; /* of the value in what was scanned, for messages; the caller's */
     bool entity_escape, type_escape, id_escape; /* needs scan_encode() when written */
     bool meta_breaks, data_breaks;              /* holds CR or LF: a blank each when written */
@@ -35,6 +26,7 @@ struct event {
  * NAME_TOO_LONG, TOO_LARGE (the object is larger than LIMIT_VALUE_BYTES), NO_MEMORY, with err->pos relative
  * to s. Does not ask whether entity and type are given: the file may say them. flags: scan's. The slices of
  * *ret live as long as s and the scratch. */
+#define EVENT_OUTLINE 4u /* in flags: find the outline as well */
 ssize_t event_scan(const char *s, size_t n, unsigned flags, struct scratch *sc, struct event *ret,
                    struct evs_error *err);
 

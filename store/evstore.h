@@ -77,7 +77,11 @@ typedef uint32_t evs_type; /* a type, from 1 in order of first appearance; 0 is 
     X(IN_USE, EBUSY, "another process has the store open")                                         \
     X(NO_SUCH, ENOENT, "no such entity, type or event")                                            \
     X(NOT_EMPTY, ENOTEMPTY, "not empty")                                                           \
-    X(NOT_BACKUP, EEXIST, "the directory is not an older backup of this store")
+    X(NOT_BACKUP, EEXIST, "the directory is not an older backup of this store")                    \
+    X(SCHEMA, EBADMSG, "breaks the pinned schema")                                                 \
+    X(BAD_SCHEMA, EINVAL, "not a JSON Schema that can be pinned")                                  \
+    X(INCOMPATIBLE, EINVAL,                                                                        \
+      "breaks the compatibility that the pinned schema asks for in x-evfs-compatibility")
 
 enum evs_reason {
 #define X(name, code, text) EVS_##name,
@@ -114,7 +118,10 @@ struct evs_options {
     uint32_t
         sync_interval_ms; /* background fdatasync while dirty; 0: the default, 100; UINT32_MAX: never */
     int compress; /* level of zstd for sealed segments, 1 to 19; 0: the default, 15; -1: none is compressed */
-    uint64_t segment_bytes;         /* size of a segment of the log; 0: the default, 256 MiB */
+    uint64_t segment_bytes; /* size of a segment of the log; 0: the default, 256 MiB */
+    bool no_schemas;        /* learn no schemas from what is appended: evs_schema() has none */
+    uint64_t
+        state_bytes; /* memory for states that are kept; 0: the default, 16 MiB; UINT64_MAX: none is */
     int64_t (*clock_us)(void *arg); /* NULL: CLOCK_REALTIME. Called once a batch, from any thread */
     void *clock_arg;
 };
@@ -135,6 +142,10 @@ EVS_API evs_seq evs_durable(const struct evs_store *st); /* newest that survives
 
 /* Wait until every event up to seq is durable; callers that wait share one fdatasync. */
 EVS_API int evs_sync(struct evs_store *st, evs_seq seq, struct evs_error *err);
+/* For one thread that calls evs_sync() in the name of several: to be called for each of them, once what it has to
+ * wait for is written. An fdatasync that is held back for a moment, for those who shared the last one, knows by it
+ * who has come. */
+EVS_API void evs_sync_join(struct evs_store *st);
 
 /* Write the checkpoint now, so that the next open need not read the log from the last one on. */
 EVS_API int evs_checkpoint(struct evs_store *st, struct evs_error *err);
@@ -156,6 +167,11 @@ struct evs_stats {
     uint64_t unpacked_bytes; /* memory with lines of compressed segments */
     evs_seq chained; /* event after which the newest stored hash of the log is; 0: there is none */
     char sha256[65]; /* it, in 64 digits and a NUL */
+    uint64_t state_bytes;  /* memory with states that are kept */
+    uint64_t schema_bytes; /* memory with what is learned of types */
+    uint64_t pins;         /* pinned schemas */
+    uint64_t schema_refused,
+        schema_warned; /* events that broke one, since open: refused, or stored with a warning */
 };
 EVS_API void evs_stats(struct evs_store *st, struct evs_stats *ret);
 
@@ -268,10 +284,52 @@ EVS_API void evs_cursor_done(struct evs_cursor *c);
 EVS_API int evs_cursor_find(struct evs_cursor *c, evs_seq after, uint64_t *ret_pos,
                             struct evs_error *err);
 
-/* state.json: the merge (RFC 7386) of the data of an entity's own events, in order, with a line feed.
+/* state.json: the merge (RFC 7386) of the data of an entity's own events, in order, with a line feed. The newest that
+ * were asked for are kept (state_bytes): of an entity that has grown only what is new is read.
  * *ret_json is malloc'ed, the caller's to free. NO_SUCH if it has no events of its own. */
 EVS_API int evs_state(struct evs_store *st, evs_entity e, char **ret_json, size_t *ret_n,
                       struct evs_error *err);
+
+/* ---- schemas --------------------------------------------------------------------------------- */
+
+/* What a type's data looks like is learned from every event, in the background, as JSON Schema 2020-12: whatever was
+ * appended validates against it. A change makes a version, numbered from 1; changes with the same recorded time are
+ * one. docs/schemas.md says what is found, and what the annotations (x-evfs-...) mean.
+ *
+ * Schemas show names, values and examples of data: show them only to whom the type's events may be shown
+ * (evs_border_mask(), evs_may_read() of the type).
+ *
+ * All of these wait until what is in the store at the call is learned, for some seconds at most: then they tell what
+ * is known so far. Texts are malloc'ed, the caller's to free, and have a NUL behind their n bytes. NO_SUCH where there
+ * is no such type or version, or with no_schemas; SYSTEM; NO_MEMORY. */
+
+/* Are schemas learned here? With no_schemas all of these have none. Does not wait. */
+EVS_API bool evs_learns(const struct evs_store *st);
+
+/* Version 0 is the newest, with counts and examples of all events up to x-evfs-through; others as they were. */
+EVS_API int evs_schema(struct evs_store *st, evs_type t, uint32_t version, char **ret_json,
+                       size_t *ret_n, struct evs_error *err);
+/* How many there are: 1..n. 0 where evs_schema() has none. */
+EVS_API uint32_t evs_schema_versions(struct evs_store *st, evs_type t);
+/* What each version changed, as JSON Lines: version, seq (of the event that changed it), through (the last one that
+ * did), recorded; and but for the first: compatible ("full"; "backward": who knows the new schema can read what was
+ * stored before; "forward": the reverse; "none"), changes, and why it is not backward, or forward. */
+EVS_API int evs_schema_changes(struct evs_store *st, evs_type t, char **ret_jsonl, size_t *ret_n,
+                               struct evs_error *err);
+/* For people: the fields, a line each (field, type, required, count, example); and a page about the type, with this
+ * table and the data of its first and its newest event, shortened. */
+EVS_API int evs_schema_table(struct evs_store *st, evs_type t, char **ret_text, size_t *ret_n,
+                             struct evs_error *err);
+EVS_API int evs_schema_readme(struct evs_store *st, evs_type t, char **ret_text, size_t *ret_n,
+                              struct evs_error *err);
+/* What changes from one JSON Schema to another, in lines for a person, and whose data conforms to which. learned: both
+ * are of evs_schema(), so data has no other fields than they mention. 1 where each schema holds all that the other
+ * does, else 0; BAD_SCHEMA, NO_MEMORY. */
+EVS_API int evs_schema_diff(const char *old_json, size_t old_n, const char *new_json, size_t new_n,
+                            bool learned, char **ret_text, size_t *ret_n, struct evs_error *err);
+/* The table of a schema that evs_schema() gave, without the store. BAD_SCHEMA. */
+EVS_API int evs_schema_describe(const char *json, size_t n, char **ret_text, size_t *ret_n,
+                                struct evs_error *err);
 
 /* ---- appending ------------------------------------------------------------------------------- */
 
@@ -357,6 +415,71 @@ EVS_API mode_t evs_border_mask(struct evs_store *st, const struct evs_dir *d);
 EVS_API bool evs_may_read(struct evs_store *st, const struct evs_dir *d,
                           const struct evs_cred *cred);
 
+/* ---- pinned schemas -------------------------------------------------------------------------- */
+
+/* A JSON Schema (2020-12, "format" is an assertion) that is pinned to a type (EVS_DIR_TYPE) holds for the data of
+ * its events, one that is pinned to a directory of entities (EVS_DIR_ENTITY, not its top) for that of every event at
+ * or below it. All that apply must hold. Neither the type nor the directory need exist. From the return of
+ * evs_pin_set() on no event that breaks a strict one is stored, whatever open file it comes through; what is
+ * stored stays.
+ *
+ * In the schema itself, at its top: "x-evfs-level": "strict" (default), "warn" (what breaks it is stored, counted,
+ * and listed in rejected.jsonl), "off"; "x-evfs-compatibility": "none" (default), "backward", "forward" or "full":
+ * what a schema that replaces it must be. */
+enum evs_level { EVS_LEVEL_STRICT, EVS_LEVEL_WARN, EVS_LEVEL_OFF };
+
+#define EVS_SCHEMA_BYTES (1u << 20) /* longest schema */
+
+/* Pin text in place of what d has; durable on return. The same text again is no change. BAD_SCHEMA, TOO_LARGE,
+ * INCOMPATIBLE, TOO_MANY and errors of the disk: what was pinned stays in force, and evs_pin_refusal() says why
+ * until the next success. */
+EVS_API int evs_pin_set(struct evs_store *st, const struct evs_dir *d, const char *text, size_t n,
+                        const struct evs_cred *cred, struct evs_error *err);
+/* Take it away, and forget why another was refused. NO_SUCH where there is neither. */
+EVS_API int evs_pin_clear(struct evs_store *st, const struct evs_dir *d, struct evs_error *err);
+
+/* Forget only why another was refused; not while it is read-only. NO_SUCH. */
+EVS_API int evs_pin_forget(struct evs_store *st, const struct evs_dir *d, struct evs_error *err);
+
+struct evs_pin {
+    bool pinned;  /* else only refusal_us means something */
+    size_t bytes; /* of the text */
+    enum evs_level level;
+    uid_t uid;                /* who pinned it */
+    int64_t time_us;          /* when */
+    uint64_t refused, warned; /* events, since then, or since open */
+    int64_t refusal_us; /* when the last schema was refused, if that came after it; 0: none was */
+};
+EVS_API void evs_pin_stat(struct evs_store *st, const struct evs_dir *d, struct evs_pin *ret);
+
+/* The types that have a pinned schema, with events or without: the name of the next one, decoded, into buf. *place is
+ * 0 first, and stands for the same place for as long as the store is open. The length, 0 at the end, -ERANGE. */
+EVS_API int evs_next_pinned_type(struct evs_store *st, uint32_t *place, char *buf, size_t cap);
+
+/* The text, byte for byte; malloc'ed, the caller's. NO_SUCH. */
+EVS_API int evs_pin_text(struct evs_store *st, const struct evs_dir *d, char **ret, size_t *ret_n,
+                         struct evs_error *err);
+/* Why the last one was refused: lines for a person of a type, of a directory one JSON object. malloc'ed, the
+ * caller's. NO_SUCH where none was since the last success, or since open. */
+EVS_API int evs_pin_refusal(struct evs_store *st, const struct evs_dir *d, char **ret,
+                            size_t *ret_n, struct evs_error *err);
+
+/* Schemas without a store: check values against one. */
+struct evs_breach {
+    char keyword[32]; /* what failed; "" where the value is not JSON */
+    char instance_path[256],
+        schema_path[256]; /* JSON Pointers into value and schema, cut at their end */
+    char text[160];       /* a sentence */
+};
+struct evs_checker;
+/* BAD_SCHEMA with why. A schema that was learned may be larger than one that can be pinned. *ret is the caller's. */
+EVS_API int evs_checker_new(const char *schema, size_t n, struct evs_checker **ret,
+                            struct evs_error *err);
+EVS_API void evs_checker_free(struct evs_checker *c); /* NULL is fine */
+/* One JSON value, white space around it allowed. 1: it conforms; 0: not, and *ret says why; -ENOMEM. Any thread. */
+EVS_API int evs_checker_check(const struct evs_checker *c, const char *json, size_t n,
+                              struct evs_breach *ret);
+
 /* ---- watching -------------------------------------------------------------------------------- */
 
 /* What grew in a batch. Marks are set by evs_mark() and cleared by the commit that reports them, so that
@@ -420,7 +543,7 @@ struct evs_repaired {
 EVS_API int evs_repair(const char *dir, struct evs_repaired *ret, evs_report_fn *report, void *arg,
                        struct evs_error *err);
 
-/* Make idx and checkpoint again from the log. */
+/* Make idx and checkpoint again from the log. DAMAGED, and nothing has changed: a line of it is bad. */
 EVS_API int evs_rebuild(const char *dir, evs_report_fn *report, void *arg, struct evs_error *err);
 
 /* What evs_backup() has done. linked + copied + kept = bytes. */

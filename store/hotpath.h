@@ -13,6 +13,7 @@
     X(write, "", "evs_write(): all of an append but waiting to be durable")                        \
     X(scan, "write", "take values apart, up to a batch of them")                                   \
     X(prepare, "write", "check names, places and rights; look names up")                           \
+    X(shapes, "prepare", "shapes of data, looked up among those of its type")                      \
     X(wait, "write", "wait for the commit lock")                                                   \
     X(commit, "write", "with the commit lock: from decided to published")                          \
     X(decide, "commit", "versions, repeats, expected_version")                                     \

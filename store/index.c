@@ -29,6 +29,7 @@ enum { SEED_ENTITY, SEED_TYPE, SEED_PAIR, SEED_ID };
 /* Sets that one event may make: each component with an own set, its type, a pair, a few to spare. */
 #define SETS_AN_EVENT (2 * LIMIT_COMPONENTS + 6)
 #define GIB           ((size_t)1 << 30)
+#define PREFETCH_RUN  128 /* look-ups that wait for memory together */
 
 uint64_t index_entity_hash(struct slice id)
 {
@@ -139,15 +140,18 @@ bool index_entity_is(const struct index *ix, entity_id e, struct slice id)
 
     if (LOAD(s->flags) & (SET_IS_TYPE | SET_IS_PAIR | SET_IS_OWN))
         return false;
-    for (;;) {
-        struct slice rest, comp = index_last_component(id, &rest);
-        if (e == 1 || !slice_eq(index_component(ix, e), comp))
+    while (e != 1) { /* no component holds a '/' */
+        const struct slice comp = index_component(ix, e);
+        if (comp.n > id.n || !bytes_eq(id.p + id.n - comp.n, comp.p, comp.n))
             return false;
         e = index_set(ix, e)->parent;
-        if (!rest.p)
+        if (comp.n == id.n)
             return e == 1;
-        id = rest;
+        id.n -= comp.n + 1;
+        if (id.p[id.n] != '/')
+            return false;
     }
+    return false;
 }
 
 entity_id index_find_entity(const struct index *ix, struct slice id, uint64_t hash)
@@ -163,14 +167,18 @@ entity_id index_find_entity(const struct index *ix, struct slice id, uint64_t ha
 void index_prefetch(const struct index *ix, const uint64_t *hashes, size_t stride, size_t n)
 {
     const char *p = (const char *)hashes;
+    uint32_t sets[PREFETCH_RUN];
 
-    for (size_t i = 0; i < n; i++)
-        table_prefetch(&ix->names, load64(p + i * stride));
-    for (size_t i = 0; i < n; i++)
-        __builtin_prefetch(index_set(ix, table_guess(&ix->names, load64(p + i * stride))), 1);
-    for (size_t i = 0; i < n; i++) {
-        const struct set *s = index_set(ix, table_guess(&ix->names, load64(p + i * stride)));
-        __builtin_prefetch(ix->a.names.base + (size_t)s->name * 4);
+    for (size_t k; n > 0; n -= k, p += k * stride) {
+        k = MIN(n, ARRAY_LEN(sets));
+        for (size_t i = 0; i < k; i++)
+            table_prefetch(&ix->names, load64(p + i * stride));
+        for (size_t i = 0; i < k; i++) {
+            sets[i] = table_guess(&ix->names, load64(p + i * stride));
+            __builtin_prefetch(index_set(ix, sets[i]), 1);
+        }
+        for (size_t i = 0; i < k; i++)
+            __builtin_prefetch(ix->a.names.base + (size_t)index_set(ix, sets[i])->name * 4);
     }
 }
 
@@ -180,8 +188,11 @@ type_id index_find_type(const struct index *ix, struct slice type, uint64_t hash
 
     for (uint32_t v = table_first(&p, &ix->names, hash); v; v = table_next(&p)) {
         const struct set *s = index_set(ix, v);
-        if ((LOAD(s->flags) & SET_IS_TYPE) && slice_eq(arena_name(&ix->a, s->name), type))
-            return s->decided;
+        if (LOAD(s->flags) & SET_IS_TYPE) {
+            const struct slice name = arena_name(&ix->a, s->name);
+            if (name.n == type.n && bytes_eq(name.p, type.p, name.n))
+                return s->decided;
+        }
     }
     return 0;
 }
@@ -368,6 +379,7 @@ void index_apply(struct index *ix, const struct apply *ap, uint32_t seq)
 {
     const struct log_rec *rec = &ap->recs[seq - ap->first];
 
+    table_tend(&ix->names);
     apply_own(ix, ap, seq, rec);
     for (entity_id e = index_set(ix, rec->entity)->parent; e != 1; e = index_set(ix, e)->parent)
         apply_below(ix, e, seq, rec->len);

@@ -8,7 +8,8 @@
  *     entity runs ahead of the log, and is counted back.
  * (4) Rights are judged before the lock, and hold only while owners are as they were then. Owners change under
  *     the lock, so who finds another generation under it judges again: no event follows the reply to a chmod
- *     or chown that forbids it. Not under the lock, since a process's groups are asked for in /proc.
+ *     or chown that forbids it. Not under the lock, since a process's groups are asked for in /proc. So it is with
+ *     pinned schemas; only whether they are still the same is seen under it, at last.
  * (5) Order: log_append, index_keep, index_apply, log_publish, index_report. A reader that sees a seq finds it
  *     in every set. */
 #include "hotpath.h"
@@ -17,6 +18,7 @@
 #include "name.h"
 #include "repeat.h"
 #include "scan.h"
+#include "schemas.h"
 
 #include <errno.h>
 
@@ -42,6 +44,8 @@ void batch_free(struct batch *b)
 {
     if (!b)
         return;
+    pins_give(b->pins);
+    pin_unref(b->breach.pin);
     scratch_done(&b->scratch);
     free(b->changes.v);
     free(b->p);
@@ -96,6 +100,8 @@ void batch_put(struct evs_store *st, struct batch *b)
         batch_free(b);
         return;
     }
+    pins_give(TAKE(b->pins));
+    pin_unref(TAKE(b->breach.pin));
     b->n = 0;
     scratch_reset(&b->scratch);
     (void)pthread_mutex_lock(&st->pool_lock);
@@ -206,6 +212,8 @@ uint32_t ingest_prepare(struct evs_store *st, struct batch *b, const struct evs_
     HOT(prepare);
     b->through = target_dir(target);
     b->owners_gen = owners_gen(&st->owners);
+    b->pins_state = pins_state(&st->pins);
+    b->warned = false;
     for (i = 0; i < n; i++) {
         struct prepared *p = &b->p[i];
         if (check_place(p, target, &later) < 0) {
@@ -218,24 +226,50 @@ uint32_t ingest_prepare(struct evs_store *st, struct batch *b, const struct evs_
     }
     index_prefetch(st->ix, &b->p->entity_hash, sizeof *b->p, n);
     for (i = 0; i < n; i++)
-        if (look_up(st, &b->p[i], i ? &b->p[i - 1] : NULL, &b->through, cred, end, err) < 0)
-            return i;
+        if (look_up(st, &b->p[i], i ? &b->p[i - 1] : NULL, &b->through, cred, end, &later) < 0) {
+            failed = true;
+            n = i;
+        }
+    if (UNLIKELY(b->pins_state & PINS_SOME) && (i = ingest_judge_schemas(st, b, n, &later)) < n) {
+        failed = true;
+        n = i;
+    }
+    schemas_prepare(st, b, n);
     if (failed && err)
         *err = later;
     return n;
 }
 
-/* How many of the first n events may cred append as owners are now? Fewer: err says so of the next one. */
+/* How many of the first n events may cred append as owners and schemas are now? Fewer: err says why not the next. */
 static uint32_t judge_again(struct evs_store *st, struct batch *b, uint32_t n,
                             const struct evs_cred *cred, struct evs_error *err)
 {
+    const uint64_t judged_by = b->pins_state;
+    uint32_t may = 0;
+
     b->owners_gen = owners_gen(&st->owners);
-    for (uint32_t i = 0; i < n; i++)
-        if (!owners_may_append(&st->owners, &b->through, b->p[i].ev.entity, cred)) {
-            (void)evs_fail(err, EVS_DENIED, b->p[i].ev.pos);
-            return i;
-        }
-    return n;
+    b->pins_state = pins_state(&st->pins);
+    while (may < n && owners_may_append(&st->owners, &b->through, b->p[may].ev.entity, cred))
+        may++;
+    if (may < n)
+        (void)evs_fail(err, EVS_DENIED, b->p[may].ev.pos);
+    if (b->pins_state == judged_by)
+        return may;
+    return b->pins_state & PINS_SOME ? ingest_judge_schemas(st, b, may, err) : may;
+}
+
+/* Who pins and unpins all the time, wherever he may, must not keep everybody else from appending: who has judged again
+ * and again sees under the lock whether the schemas of his own events are still those. */
+#define PATIENCE 2u
+
+static NEEDS_COMMIT bool still_holds(struct evs_store *st, struct batch *b, uint32_t n)
+{
+    return b->owners_gen == owners_gen(&st->owners) && ingest_schemas_hold(st, b, n);
+}
+
+static bool is_outdated(struct evs_store *st, const struct batch *b)
+{
+    return b->owners_gen != owners_gen(&st->owners) || b->pins_state != pins_state(&st->pins);
 }
 
 /* ---- under the lock ---- */
@@ -366,7 +400,7 @@ static struct line as_line(const struct prepared *p)
 /* A line's envelope is at most this, escapes of the longest names included; data and meta come on top. */
 #define ENVELOPE (6 * (LIMIT_ENTITY_BYTES + LIMIT_TYPE_BYTES + LIMIT_ID_BYTES) + 512)
 
-static bool lines_room(struct batch *b, size_t *ret_bound)
+static size_t lines_bound(const struct batch *b)
 {
     size_t need = 0;
 
@@ -376,30 +410,39 @@ static bool lines_room(struct batch *b, size_t *ret_bound)
                 (ev->entity.n + ev->type.n + ev->id.n) *
                     (ev->entity_escape || ev->type_escape || ev->id_escape ? 6 : 1);
     }
-    *ret_bound = need;
-    need += ENVELOPE; /* line_write() may use up to line_bound() for the last one */
-    if (need > b->lines_cap) {
-        char *p = malloc(need + need / 4);
-        if (!p)
-            return false;
-        free(b->lines);
-        b->lines = p;
-        b->lines_cap = need + need / 4;
-    }
-    return true;
+    return need;
+}
+
+/* Where lines of so many bytes are written: to their place at once, or to the batch's own buffer. */
+static NEEDS_COMMIT char *lines_room(struct evs_store *st, struct batch *b, size_t need)
+{
+    char *p = log_room(st->lg, need);
+
+    if (p || need <= b->lines_cap)
+        return p ? p : b->lines;
+    p = malloc(need + need / 4);
+    if (!p)
+        return NULL;
+    free(b->lines);
+    b->lines = p;
+    b->lines_cap = need + need / 4;
+    return p;
 }
 
 static NEEDS_COMMIT int write_lines(struct evs_store *st, struct batch *b, bool transaction,
                                     int64_t recorded_us, uid_t uid, struct evs_error *err)
 {
-    size_t bound, used = 0;
-    int r;
+    const size_t bound = lines_bound(b);
+    size_t used = 0;
 
     HOT(lines);
-    if (!lines_room(b, &bound))
-        return evs_fail(err, EVS_NO_MEMORY, EVS_NOWHERE);
-    if ((r = log_reserve(st->lg, bound, b->n_stored, err)) < 0)
+    int r = log_reserve(st->lg, bound, b->n_stored, err);
+    if (r < 0)
         return r;
+    /* line_write() may use up to line_bound() for the last one */
+    char *lines = lines_room(st, b, bound + ENVELOPE);
+    if (!lines)
+        return evs_fail(err, EVS_NO_MEMORY, EVS_NOWHERE);
     uint64_t tail = log_tail(st->lg);
     for (uint32_t i = 0; i < b->n_stored; i++) {
         const struct prepared *p = &b->p[b->order[i]];
@@ -409,7 +452,7 @@ static NEEDS_COMMIT int write_lines(struct evs_store *st, struct batch *b, bool 
         l.uid = uid;
         l.tx = transaction ? b->n_stored - 1 - i : 0;
         l.id_key = st->id_key;
-        size_t n = line_write(&l, &st->text, b->lines + used, &data, &crc);
+        size_t n = line_write(&l, &st->memo, lines + used, &data, &crc);
         b->recs[i] = (struct log_rec){.place = log_place(tail + used, data),
                                       .recorded_us = recorded_us,
                                       .len = (uint32_t)n,
@@ -417,8 +460,8 @@ static NEEDS_COMMIT int write_lines(struct evs_store *st, struct batch *b, bool 
                                       .type = p->type};
         used += n;
     }
-    assert(used <= b->lines_cap);
-    return log_append(st->lg, b->lines, used, b->recs, b->n_stored, err);
+    assert(used <= bound + ENVELOPE);
+    return log_append(st->lg, lines, used, b->recs, b->n_stored, err);
 }
 
 static NEEDS_COMMIT void apply(struct evs_store *st, const struct apply *ap)
@@ -473,6 +516,7 @@ static NEEDS_COMMIT uint32_t commit_locked(struct evs_store *st, struct batch *b
     ap->n = b->n_stored;
     apply(st, ap);
     log_publish(st->lg);
+    b->wake = schemas_note(st, b);
     st->recorded_us = recorded;
     atomic_store_explicit(&st->behind_us, recorded - now, memory_order_relaxed);
     return done;
@@ -488,8 +532,11 @@ uint32_t ingest_commit(struct evs_store *st, struct batch *b, uint32_t n, bool t
     if (n == 0)
         return 0;
     b->n_stored = 0;
+    b->wake = false;
     ingest_lock(st);
-    while (UNLIKELY(b->owners_gen != owners_gen(&st->owners))) { /* (4) */
+    for (uint32_t tries = 0; UNLIKELY(is_outdated(st, b)); tries++) { /* (4) */
+        if (tries >= PATIENCE && still_holds(st, b, may))
+            break;
         ingest_unlock(st);
         if ((may = judge_again(st, b, may, cred, &why)) < n && transaction)
             may = 0;
@@ -498,6 +545,8 @@ uint32_t ingest_commit(struct evs_store *st, struct batch *b, uint32_t n, bool t
     if (may)
         done = commit_locked(st, b, may, transaction, cred->uid, &ap, &why);
     ingest_unlock(st);
+    if (UNLIKELY(b->wake))
+        schemas_wake(st);
     if (done < n && err)
         *err = why;
     atomic_fetch_add_explicit(&st->appended, b->n_stored, memory_order_relaxed);
@@ -513,76 +562,4 @@ uint32_t ingest_commit(struct evs_store *st, struct batch *b, uint32_t n, bool t
             st->on_change(st->on_change_arg, b->changes.v, b->changes.n);
     }
     return done;
-}
-
-/* ---- recovery ---- */
-
-/* The decoded names of a stored line; slices into it, or into names[cap] where they hold escapes. */
-int ingest_names(const struct line *l, struct slice *entity, struct slice *type, struct slice *id,
-                 char *names, size_t cap)
-{
-    struct slice *const out[] = {entity, type, id};
-    const struct slice raw[] = {l->entity, l->type, l->id};
-    const bool escaped[] = {l->entity_escape, l->type_escape, l->id_escape};
-
-    for (int i = 0; i < 3; i++) {
-        *out[i] = raw[i];
-        if (UNLIKELY(escaped[i])) {
-            struct slice quoted = {raw[i].p - 1, raw[i].n + 2};
-            if (quoted.n > cap)
-                return -EBADMSG;
-            size_t n = scan_decode(quoted, names, NULL);
-            *out[i] = (struct slice){names, n};
-            names += n;
-            cap -= n;
-        }
-    }
-    return entity->n && entity->n <= LIMIT_ENTITY_BYTES && type->n && type->n <= LIMIT_TYPE_BYTES
-               ? 0
-               : -EBADMSG;
-}
-
-void ingest_find_names(const struct index *ix, const struct line *l, uint32_t *ret_entity,
-                       uint32_t *ret_type)
-{
-    char names[6 * (LIMIT_ENTITY_BYTES + LIMIT_TYPE_BYTES + LIMIT_ID_BYTES)];
-    struct slice entity, type, id;
-
-    *ret_entity = *ret_type = 0;
-    if (ingest_names(l, &entity, &type, &id, names, sizeof names) < 0)
-        return;
-    *ret_entity = index_find_entity(ix, entity, index_entity_hash(entity));
-    *ret_type = index_find_type(ix, type, index_type_hash(type));
-}
-
-int ingest_restore(struct index *ix, const struct line *l, struct log_rec *rec,
-                   struct evs_error *err)
-{
-    char names[6 * (LIMIT_ENTITY_BYTES + LIMIT_TYPE_BYTES + LIMIT_ID_BYTES)];
-    struct slice entity, type, id;
-
-    if (ingest_names(l, &entity, &type, &id, names, sizeof names) < 0 || l->seq > LIMIT_EVENTS)
-        return evs_fail(err, EVS_DAMAGED, EVS_NOWHERE);
-    if (!index_has_room(ix, 1))
-        return evs_fail_at(err, EVS_TOO_MANY, EVS_NOWHERE, "events or names");
-    if (UNLIKELY(!rec->entity || !rec->type)) {
-        rec->entity = index_stage_entity(ix, entity, index_entity_hash(entity));
-        rec->type = index_stage_type(ix, type, index_type_hash(type));
-        if (!rec->type)
-            return evs_fail_at(err, EVS_TOO_MANY, EVS_NOWHERE, "types");
-    }
-    struct set *s = index_set(ix, rec->entity);
-    if (l->version != s->decided + 1ull)
-        return evs_fail_at(err, EVS_DAMAGED, EVS_NOWHERE, "event %llu has version %llu, not %u",
-                           (unsigned long long)l->seq, (unsigned long long)l->version,
-                           s->decided + 1);
-    s->decided++;
-    if (line_id_seq(id) != l->seq)
-        index_stage_id(ix, index_id_hash(rec->entity, id), (uint32_t)l->seq);
-    return 0;
-}
-
-void ingest_unrestore(struct index *ix, const struct log_rec *rec)
-{
-    index_set(ix, rec->entity)->decided--;
 }

@@ -9,12 +9,16 @@
 #include "index.h"
 #include "owners.h"
 #include "pending.h"
+#include "pins.h"
 #include "reject.h"
 #include "share.h"
+#include "states.h"
 
 #define BATCH_EVENTS 512 /* of one go; a transaction may have more */
 
 struct meta;
+struct schemas;
+struct infer_shape_rec;
 
 struct evs_store {
     struct log *lg;
@@ -22,6 +26,7 @@ struct evs_store {
     struct meta *meta;
     struct reject *rejects;
     struct owners owners;
+    struct pins pins;
     struct pending pending;
     struct shares types_made UNDER_COMMIT; /* since the store was opened, by user */
     struct evs_options options;
@@ -35,7 +40,7 @@ struct evs_store {
     int64_t recorded_us UNDER_COMMIT; /* of the newest event: never goes back */
     pthread_mutex_t owner_lock;       /* of changes of owners; taken before commit */
     _Atomic int64_t behind_us;        /* how far the clock is behind it */
-    struct clock_text text UNDER_COMMIT;
+    struct line_memo memo UNDER_COMMIT;
     pthread_mutex_t checkpoint_lock; /* one checkpoint at a time; taken before commit */
     _Atomic uint64_t checkpoint_bytes, checkpoint_seq; /* of the log, at the last one */
 
@@ -47,9 +52,11 @@ struct evs_store {
 
     _Atomic uint64_t appended, repeated, transactions, batches, writers;
     int64_t opened_us;
-    struct keeper *keeper; /* the background thread; NULL: none */
-    struct packer *packer; /* the same */
-    struct chain *chain;   /* of the log; NULL in memory */
+    struct keeper *keeper;   /* the background thread; NULL: none */
+    struct packer *packer;   /* the same */
+    struct schemas *schemas; /* NULL: nothing is learned */
+    struct chain *chain;     /* of the log; NULL in memory */
+    struct states states;
 };
 
 /* One event on its way. */
@@ -59,8 +66,10 @@ struct prepared {
     entity_id entity;
     type_id type;
     evs_seq seq;    /* given by decide; 0: a repeat, nothing is stored */
-    evs_seq looked; /* up to which seq a repeat has been looked for */
+    evs_seq looked; /* up to which seq a repeat has been looked for; UINT64_MAX: it is one */
+    bool warned;    /* breaks a pinned schema that only warns */
     uint64_t version;
+    struct infer_shape_rec *shape; /* of data, as its type has shown it before; NULL: not known */
 };
 
 struct batch {
@@ -71,7 +80,13 @@ struct batch {
     uint32_t *order;
     struct evs_dir
         through; /* of the file that was written; borrowed from the target of ingest_prepare() */
-    uint64_t owners_gen; /* owners_gen() before rights were judged */
+    uint64_t owners_gen;      /* owners_gen() before rights were judged */
+    uint64_t pins_state;      /* pins_state() before schemas were */
+    struct pin_set *pins;     /* by which they were: a reference; NULL: none was needed */
+    struct pin_breach breach; /* after SCHEMA: what broke which; with a reference of its pin */
+    bool warned;              /* any of p may be */
+    uint32_t shapes_gen;      /* of the models that shapes were looked up in */
+    bool wake;                /* schemas_wake() is due */
     struct log_rec *recs;
     char *lines;
     size_t lines_cap;
@@ -95,6 +110,18 @@ uint32_t ingest_prepare(struct evs_store *st, struct batch *b, const struct evs_
  * were repeats; fewer than n: err says why the next was not (for a transaction then 0). */
 uint32_t ingest_commit(struct evs_store *st, struct batch *b, uint32_t n, bool transaction,
                        const struct evs_cred *cred, struct evs_error *err);
+
+/* Judge the first n events by the schemas that are pinned now; returns how many are good. Fewer: err says why the
+ * next is not. Repeats are good: they store nothing. */
+uint32_t ingest_judge_schemas(struct evs_store *st, struct batch *b, uint32_t n,
+                              struct evs_error *err);
+
+/* Are the schemas that apply to the first n events still those by which they were judged? Then that is as good as to be
+ * judged by those that are pinned now. Looks up, and validates nothing. */
+bool ingest_schemas_hold(struct evs_store *st, struct batch *b, uint32_t n) NEEDS_COMMIT;
+
+/* Fail as SCHEMA. */
+int ingest_fail_breach(const struct pin_breach *breach, uint64_t pos, struct evs_error *err);
 
 /* Its names, decoded; names: room for those that have escapes. -EBADMSG where entity or type is empty or too long. */
 int ingest_names(const struct line *l, struct slice *entity, struct slice *type, struct slice *id,

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* lock: the roles that guard fields and functions, for clang's -Wthread-safety; empty for gcc.
  *
- * Lock order, all of it: writer (one open file), checkpoint or owners -> commit -> meta. No callback, no SQL, no reply to the
- * kernel under commit. Readers take none of them. */
+ * Lock order, all of it: writer (one open file), checkpoint, pins, owners or schemas -> commit -> meta; pins come before
+ * owners. No callback, no SQL, no reply to the kernel under commit. Readers take none of them. */
 #ifndef STORE_LOCK_H
 #define STORE_LOCK_H
 

@@ -134,7 +134,6 @@ static UNANALYSED int log_new(const struct log_options *o, struct log **ret, str
     }
     (void)pthread_mutex_init(&lg->sync_lock, NULL); /* without attributes none can fail */
     (void)pthread_mutex_init(&lg->trouble_lock, NULL);
-    (void)pthread_cond_init(&lg->sync_done, NULL);
     *ret = lg;
     return 0;
 }
@@ -212,7 +211,6 @@ UNANALYSED void log_abandon(struct log *lg)
     frame_cache_free(lg->frames);
     if (lg->dirfd >= 0)
         (void)io_close(lg->dirfd);
-    (void)pthread_cond_destroy(&lg->sync_done);
     (void)pthread_mutex_destroy(&lg->sync_lock);
     (void)pthread_mutex_destroy(&lg->trouble_lock);
     (void)pthread_mutex_destroy(&lg->mender->lock);
@@ -231,8 +229,7 @@ UNANALYSED void log_give_up(struct log *lg)
     log_abandon(lg);
 }
 
-static int fix_done(struct log *lg, struct evs_error *err) NEEDS_COMMIT;
-static int fix_done(struct log *lg, struct evs_error *err)
+int log_fix_done(struct log *lg, struct evs_error *err)
 {
     struct segment *s = lg->fixing;
 
@@ -244,7 +241,7 @@ UNANALYSED int log_close(struct log *lg, struct evs_error *err)
 {
     if (!lg)
         return 0;
-    int r = fix_done(lg, err);
+    int r = log_fix_done(lg, err);
     /* If an append could not be cut back, try again: what was refused should not be there after the
      * next open. */
     if (log_read_only(lg) && !lg->o.read_only)
@@ -286,13 +283,6 @@ int log_reserve(struct log *lg, size_t n_bytes, uint32_t n_lines, struct evs_err
 
     if (log_read_only(lg))
         return evs_fail(err, EVS_READ_ONLY, EVS_NOWHERE);
-    if (UNLIKELY(lg->fixing)) {
-        struct evs_error why;
-        if (fix_done(lg, &why) < 0) { /* a sync: nobody would ask for it again */
-            log_set_read_only(lg, &why);
-            return evs_fail_as(err, &why);
-        }
-    }
     if (LIKELY(fits(s, n_bytes, n_lines)))
         return 0;
     if (n_bytes >> SEGMENT_BYTES_BITS || n_lines >> SEGMENT_LINES_BITS)
@@ -309,6 +299,14 @@ int log_reserve(struct log *lg, size_t n_bytes, uint32_t n_lines, struct evs_err
 uint64_t log_tail(const struct log *lg)
 {
     return lg->current->tail.bytes;
+}
+
+char *log_room(struct log *lg, uint64_t n_bytes)
+{
+    const struct segment *s = lg->current;
+
+    return s->own_lines && n_bytes <= s->room.bytes - s->tail.bytes ? s->own_lines + s->tail.bytes
+                                                                    : NULL;
 }
 
 int log_append(struct log *lg, const char *lines, size_t n_bytes, struct log_rec *recs,
@@ -347,18 +345,20 @@ void log_publish(struct log *lg)
     segment_show(lg->current);
 }
 
-int log_fix_rec(struct log *lg, evs_seq seq, const struct log_rec *rec, struct evs_error *err)
+int log_fix_recs(struct log *lg, evs_seq seq, struct log_rec *recs, size_t n, struct evs_error *err)
 {
     struct segment *s = find_segment(lg, seq, false);
 
-    assert(seq - s->first < s->tail.n);
+    assert(seq - s->first + n <= s->tail.n);
+    for (size_t i = 0; i < n; i++)
+        recs[i].check = log_rec_check(&recs[i], seq + i);
     if (lg->fixing != s) {
-        int r = fix_done(lg, err);
+        int r = log_fix_done(lg, err);
         if (r < 0)
             return r;
         lg->fixing = s;
     }
-    return segment_fix(s, seq - s->first, rec, err);
+    return segment_fix(s, seq - s->first, recs, n, err);
 }
 
 /* ---- any thread, no lock ---- */

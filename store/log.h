@@ -89,6 +89,9 @@ int log_reserve(struct log *lg, size_t n_bytes, uint32_t n_lines, struct evs_err
     NEEDS_COMMIT;
 /* Where the next line will begin: recs' offsets count from here. */
 uint64_t log_tail(const struct log *lg) NEEDS_COMMIT;
+/* Of a log in memory: where lines may be written that log_append() then need not copy, n_bytes from the tail on. NULL:
+ * elsewhere. Until they are appended nobody sees them. */
+char *log_room(struct log *lg, uint64_t n_bytes) NEEDS_COMMIT;
 /* Append n_lines lines (n_bytes, each with its LF) and their recs (whose check it puts), all or nothing: on failure both
  * files are cut back; DISK_FULL leaves the log usable, any other failure makes it read-only. Not
  * yet visible. With several pieces of one transaction, log_cut() takes back earlier pieces. */
@@ -98,10 +101,12 @@ int log_append(struct log *lg, const char *lines, size_t n_bytes, struct log_rec
 int log_cut(struct log *lg, struct evs_error *err) NEEDS_COMMIT;
 /* Make all that was appended visible to readers: log_end() grows. Release. */
 void log_publish(struct log *lg) NEEDS_COMMIT;
-/* While recovering, before other threads read: put rec for seq where it differs from what the idx
- * has; the next log_rec() sees it. */
-int log_fix_rec(struct log *lg, evs_seq seq, const struct log_rec *rec, struct evs_error *err)
+/* While recovering, before other threads read: put recs of n neighbours in one segment, from seq on, where they differ
+ * from what the idx has; the next log_rec() sees them. Their check is put as well. Done makes what was put durable where no later sync would; without it, after
+ * a failure or a death, the next open does so. log_close() calls it as well. */
+int log_fix_recs(struct log *lg, evs_seq seq, struct log_rec *recs, size_t n, struct evs_error *err)
     NEEDS_COMMIT;
+int log_fix_done(struct log *lg, struct evs_error *err) NEEDS_COMMIT;
 
 /* ---- any thread, no lock ---- */
 
@@ -156,17 +161,28 @@ struct log_span {
 };
 /* 0; -ENOENT where seq is 0 or beyond log_end(). */
 int log_span(const struct log *lg, evs_seq seq, struct log_span *ret);
-/* The rec of a line in the span, copied. Reads it: inside io_guarded(). */
+/* The rec of a line in the span as it stands there, copied: nothing vouches for it. Inside io_guarded(). */
+static inline void log_span_peek(const struct log_span *span, evs_seq seq, struct log_rec *ret)
+{
+    const uint64_t *from = (const uint64_t *)(const void *)&span->recs[seq - span->first];
+    char *to = (char *)ret;
+
+    /* One that is just being put right is torn, which its check tells. Words are stored where they are loaded as words
+     * again: of an array, copied in vectors, that would wait for the stores. */
+    const uint64_t a = __atomic_load_n(&from[0], __ATOMIC_RELAXED),
+                   b = __atomic_load_n(&from[1], __ATOMIC_RELAXED),
+                   c = __atomic_load_n(&from[2], __ATOMIC_RELAXED),
+                   d = __atomic_load_n(&from[3], __ATOMIC_RELAXED);
+    memcpy(to, &a, sizeof a);
+    memcpy(to + 8, &b, sizeof b);
+    memcpy(to + 16, &c, sizeof c);
+    memcpy(to + 24, &d, sizeof d);
+}
+/* The same, checked, or put right. */
 static inline int log_span_rec(const struct log *lg, const struct log_span *span, evs_seq seq,
                                struct log_rec *ret, struct evs_error *err)
 {
-    const uint64_t *from = (const uint64_t *)(const void *)&span->recs[seq - span->first];
-    uint64_t word[sizeof *ret / 8];
-
-    /* One that is just being put right is torn, which its check tells. */
-    for (size_t i = 0; i < ARRAY_LEN(word); i++)
-        word[i] = __atomic_load_n(&from[i], __ATOMIC_RELAXED);
-    memcpy(ret, word, sizeof *ret);
+    log_span_peek(span, seq, ret);
     return log_rec_ok(ret, seq) ? 0 : log_mend(lg, seq, ret, err);
 }
 /* Is the segment that holds seq sealed: will its file never change again? Of a log opened read-only. */
@@ -259,6 +275,8 @@ void log_pack_stats(const struct log *lg, struct log_packed *ret);
  * directory first where a segment is new; stores the durable end in the idx header afterwards (not
  * synced); seals what was rolled away from. An error makes the log read-only for good. */
 int log_sync(struct log *lg, evs_seq seq, struct evs_error *err);
+/* One more waits for the next sync, in whose name another thread calls log_sync(): nobody need wait for it longer. */
+void log_sync_join(struct log *lg);
 /* Make the recs of all durable events durable as well, which log_sync() doesn't: before a
  * checkpoint counts, as after it nobody looks at these lines to fix their recs. Not under the
  * commit lock. */

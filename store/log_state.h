@@ -3,6 +3,7 @@
 #ifndef STORE_LOG_STATE_H
 #define STORE_LOG_STATE_H
 
+#include "gather.h"
 #include "segment.h"
 
 #include <pthread.h>
@@ -45,9 +46,12 @@ struct log {
     _Atomic uint64_t durable; /* stored by the leader */
     _Atomic uint64_t syncs;
     pthread_mutex_t sync_lock;
-    pthread_cond_t sync_done;
-    bool syncing;     /* under sync_lock: there is a leader */
-    bool sync_failed; /* under sync_lock: for good, sync_error says why */
+    struct gather gather;       /* under sync_lock */
+    _Atomic uint32_t round;     /* of the next pass; stored under sync_lock */
+    _Atomic uint32_t rounds[2]; /* futexes: who is of a round sleeps on that of its lowest bit */
+    bool syncing;               /* under sync_lock: there is a leader */
+    bool timed;                 /* under sync_lock: one of the next round keeps the time */
+    bool sync_failed;           /* under sync_lock: for good, sync_error says why */
     struct evs_error sync_error;
 };
 

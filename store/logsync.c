@@ -10,9 +10,14 @@
  *     from is sealed on the way.
  *     On a full disk that is left for later, and roll() waits for it.
  * (4) An error is for good: everybody who asks for more gets it, nothing is called again, the log
- *     is read-only. What was durable before stays so. */
+ *     is read-only. What was durable before stays so.
+ * (5) Each pass is of a round, as is who came before it began; the end of a pass wakes its round, and one of the next
+ *     round. While nobody leads and somebody of the next round sleeps, one of them is awake, or keeps the time that
+ *     gather.h sets: nobody waits for who doesn't come. Whoever is woken and has no need of the next pass wakes
+ *     another. */
 #include "log_state.h"
 
+#include "futex.h"
 #include "hotpath.h"
 #include "io.h"
 
@@ -79,22 +84,67 @@ static int close_pass(struct log *lg, struct evs_error *err)
     return r == 0 && !log_read_only(lg) ? segment_clean(lg->s[log_count(lg) - 1], err) : r;
 }
 
-/* Run a pass as the leader, with sync_lock held and nobody leading. */
+/* With sync_lock held. Relaxed: whoever sees what a pass made durable sees that it began (log_durable()). */
+static uint32_t next_round(const struct log *lg)
+{
+    return atomic_load_explicit(&lg->round, memory_order_relaxed);
+}
+
+/* From here on nobody of the round falls asleep without having seen what is so now. With sync_lock held; whoever
+ * sleeps already is to be woken afterwards. */
+static _Atomic uint32_t *changed(struct log *lg, uint32_t round)
+{
+    _Atomic uint32_t *word = &lg->rounds[round & 1];
+
+    atomic_fetch_add_explicit(word, 1, memory_order_relaxed);
+    return word;
+}
+
+/* Give up sync_lock and sleep until something has changed for the round, or until the time (0: for ever). */
+static void sleep_in(struct log *lg, uint32_t round, uint64_t until_ns)
+{
+    _Atomic uint32_t *word = &lg->rounds[round & 1];
+    uint32_t value = atomic_load_explicit(word, memory_order_relaxed);
+
+    (void)pthread_mutex_unlock(&lg->sync_lock);
+    futex_wait(word, value, until_ns);
+}
+
+/* Give up sync_lock and wake one of those who wait for the next pass, to see to it. */
+static void wake_one(struct log *lg)
+{
+    _Atomic uint32_t *word = changed(lg, next_round(lg));
+
+    (void)pthread_mutex_unlock(&lg->sync_lock);
+    futex_wake(word, 1);
+}
+
+/* Run a pass as the leader, with sync_lock held and nobody leading. Gives the lock up. */
 static void lead(struct log *lg, int (*pass)(struct log *lg, struct evs_error *err))
 {
+    uint32_t round = next_round(lg);
     struct evs_error err;
 
     lg->syncing = true;
+    lg->timed = false;
+    atomic_store_explicit(&lg->round, round + 1, memory_order_relaxed);
+    gather_begin(&lg->gather, monotonic_ns());
     (void)pthread_mutex_unlock(&lg->sync_lock);
     int r = pass(lg, &err);
     (void)pthread_mutex_lock(&lg->sync_lock);
     lg->syncing = false;
+    gather_end(&lg->gather, monotonic_ns());
     if (r < 0) {
         lg->sync_failed = true;
         lg->sync_error = err;
         log_set_read_only(lg, &err);
     }
-    (void)pthread_cond_broadcast(&lg->sync_done);
+    int n = r < 0 ? INT32_MAX : lg->gather.came > 0;
+    _Atomic uint32_t *next = changed(lg, round + 1), *done = changed(lg, round);
+    (void)pthread_mutex_unlock(&lg->sync_lock);
+    if (n > 0)
+        futex_wake(next, n); /* one of them sees to the next pass */
+    futex_wake(done, INT32_MAX);
 }
 
 static int sync_result(const struct log *lg, struct evs_error *err)
@@ -106,38 +156,81 @@ static int sync_result(const struct log *lg, struct evs_error *err)
     return -lg->sync_error.code;
 }
 
+/* What is to be done for the next pass, by somebody who is of it, with sync_lock held, which is given up: lead it, or
+ * sleep until it might be time. One of them keeps the time. */
+static void take_part(struct log *lg, uint32_t round)
+{
+    const struct gather *g = &lg->gather;
+
+    if (!lg->syncing && (gather_full(g) || monotonic_ns() >= g->until_ns)) {
+        lead(lg, sync_pass);
+    } else if (lg->syncing || lg->timed) {
+        sleep_in(lg, round, 0);
+    } else {
+        lg->timed = true;
+        sleep_in(lg, round, g->until_ns);
+        (void)pthread_mutex_lock(&lg->sync_lock);
+        if (round == next_round(lg))
+            lg->timed = false;
+        (void)pthread_mutex_unlock(&lg->sync_lock);
+    }
+}
+
 int log_sync(struct log *lg, evs_seq seq, struct evs_error *err)
 {
-    int r = 0;
+    uint32_t round;
 
     seq = MIN(seq, log_end(lg));
     if (log_durable(lg) >= seq)
         return 0;
     HOT(durable);
     (void)pthread_mutex_lock(&lg->sync_lock);
+    gather_join(&lg->gather);
+    round = next_round(lg);
     while (log_durable(lg) < seq && !lg->sync_failed) {
-        if (lg->syncing)
-            (void)pthread_cond_wait(&lg->sync_done, &lg->sync_lock);
-        else
-            lead(lg, sync_pass);
+        if (round != next_round(lg)) { /* that was a pass which syncs no lines */
+            gather_join(&lg->gather);
+            round = next_round(lg);
+        }
+        take_part(lg, round);
+        if (log_durable(lg) >= seq && round != next_round(lg))
+            return 0; /* as a rule, without the lock */
+        (void)pthread_mutex_lock(&lg->sync_lock);
     }
-    if (log_durable(lg) < seq)
-        r = sync_result(lg, err);
-    (void)pthread_mutex_unlock(&lg->sync_lock);
+    int r = log_durable(lg) >= seq ? 0 : sync_result(lg, err);
+    /* Perhaps it was woken to see to the next pass, and has no need of one. */
+    if (round == next_round(lg) && !lg->syncing)
+        wake_one(lg);
+    else
+        (void)pthread_mutex_unlock(&lg->sync_lock);
     return r;
 }
 
-/* A pass that must run, whatever is durable. */
+void log_sync_join(struct log *lg)
+{
+    (void)pthread_mutex_lock(&lg->sync_lock);
+    gather_join(&lg->gather);
+    if (!lg->syncing && gather_full(&lg->gather))
+        wake_one(lg);
+    else
+        (void)pthread_mutex_unlock(&lg->sync_lock);
+}
+
+/* A pass that must run, whatever is durable. Waits for nobody but a leader. */
 static int run_pass(struct log *lg, int (*pass)(struct log *lg, struct evs_error *err),
                     struct evs_error *err)
 {
     if (lg->dirfd < 0 || lg->o.read_only)
         return 0;
     (void)pthread_mutex_lock(&lg->sync_lock);
-    while (lg->syncing)
-        (void)pthread_cond_wait(&lg->sync_done, &lg->sync_lock);
-    if (!lg->sync_failed)
+    while (lg->syncing) {
+        sleep_in(lg, next_round(lg) - 1, 0);
+        (void)pthread_mutex_lock(&lg->sync_lock);
+    }
+    if (!lg->sync_failed) {
         lead(lg, pass);
+        (void)pthread_mutex_lock(&lg->sync_lock);
+    }
     int r = sync_result(lg, err);
     (void)pthread_mutex_unlock(&lg->sync_lock);
     return r;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* meta.db holds what can't be had from the log: settings, and owners and modes of directories.
+/* meta.db holds what can't be had from the log: settings, owners and modes of directories, and pinned schemas.
  * (1) application_id is FORMAT_ID and user_version FORMAT_VERSION, set in the transaction that
  *     makes the tables: a file that has one has all of them.
- * (2) Each row's crc is CRC32C over: a byte for the table ('s', 'o'), then its other columns in
+ * (2) Each row's crc is CRC32C over: a byte for the table ('s', 'o', 'p'), then its other columns in
  *     the order of the CREATE statement; an integer as 8 bytes, low byte first; text and blobs
  *     as their length (an integer) and bytes. SQLite checks the shape of its pages, but not what
  *     lies in them. The setting META_SUM is the sum of all other rows' crcs, changed with them in one
@@ -36,8 +36,9 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
-#define FORMAT_ID      0x45564653 /* "EVFS" */
-#define FORMAT_VERSION 2          /* 1 had no META_SUM */
+#define FORMAT_ID 0x45564653 /* "EVFS" */
+/* 1 had no META_SUM, 2 no pins. One flipped bit makes none of the versions into another. */
+#define FORMAT_VERSION 4
 
 static const char create_text[] =
     "CREATE TABLE settings(name TEXT NOT NULL PRIMARY KEY, value INTEGER NOT NULL,"
@@ -45,6 +46,11 @@ static const char create_text[] =
     "CREATE TABLE owners(kind INTEGER NOT NULL, name BLOB NOT NULL, uid INTEGER NOT NULL,"
     " gid INTEGER NOT NULL, mode INTEGER NOT NULL, crc INTEGER NOT NULL,"
     " PRIMARY KEY(kind, name)) STRICT, WITHOUT ROWID;";
+
+static const char create_pins_text[] =
+    "CREATE TABLE pins(kind INTEGER NOT NULL, name BLOB NOT NULL, uid INTEGER NOT NULL,"
+    " time INTEGER NOT NULL, schema BLOB NOT NULL, crc INTEGER NOT NULL,"
+    " PRIMARY KEY(kind, name)) STRICT;"; /* large rows: with a rowid */
 
 /* ---- opening ---- */
 
@@ -99,10 +105,10 @@ static int create_tables(struct meta *m, struct evs_error *err)
 {
     char sql[1024];
     int n = snprintf(sql, sizeof sql,
-                     "BEGIN IMMEDIATE; %s INSERT INTO settings VALUES('%s', 0, %" PRId64 ");"
+                     "BEGIN IMMEDIATE; %s %s INSERT INTO settings VALUES('%s', 0, %" PRId64 ");"
                      " PRAGMA application_id=%d; PRAGMA user_version=%d; COMMIT;",
-                     create_text, META_SUM, meta_setting_crc(meta_sum_name, 0), FORMAT_ID,
-                     FORMAT_VERSION);
+                     create_text, create_pins_text, META_SUM, meta_setting_crc(meta_sum_name, 0),
+                     FORMAT_ID, FORMAT_VERSION);
 
     assert(n > 0 && (size_t)n < sizeof sql);
     int r = meta_run(m, sql, "create", err);
@@ -111,19 +117,23 @@ static int create_tables(struct meta *m, struct evs_error *err)
     return r;
 }
 
-/* From version 1: the same without META_SUM. */
-static int add_sum(struct meta *m, struct evs_error *err)
+/* From version 1, the same without META_SUM and pins, or 2, without pins. */
+static int upgrade(struct meta *m, int64_t from, struct evs_error *err)
 {
+    char done[64];
     int64_t sum = 0;
     int r = meta_run(m, "BEGIN IMMEDIATE", "begin", err);
 
     if (r < 0)
         return r;
-    r = meta_sum_rows(m, &sum, err);
-    if (r == 0)
+    (void)snprintf(done, sizeof done, "PRAGMA user_version=%d; COMMIT", FORMAT_VERSION);
+    r = meta_run(m, create_pins_text, "create", err);
+    if (r == 0 && from == 1)
+        r = meta_sum_rows(m, &sum, err);
+    if (r == 0 && from == 1)
         r = meta_put_int(m, meta_sum_name, sum, err);
     if (r == 0)
-        r = meta_run(m, "PRAGMA user_version=2; COMMIT", "commit", err);
+        r = meta_run(m, done, "commit", err);
     if (r < 0)
         (void)sqlite3_exec(m->db, "ROLLBACK", NULL, NULL, NULL);
     else
@@ -149,9 +159,10 @@ static int check_format(struct meta *m, bool as_if_empty, struct evs_error *err)
             return evs_fail_at(err, EVS_BAD_FORMAT, EVS_NOWHERE, "meta.db: no tables");
         return create_tables(m, err);
     }
-    if (id == FORMAT_ID && version == 1) {
-        m->summed = !m->read_only;
-        return m->read_only ? 0 : add_sum(m, err);
+    if (id == FORMAT_ID && (version == 1 || version == 2)) {
+        m->summed = version == 2 || !m->read_only;
+        m->pinned = !m->read_only;
+        return m->read_only ? 0 : upgrade(m, version, err);
     }
     if (id != FORMAT_ID || version != FORMAT_VERSION)
         return evs_fail_at(err, EVS_BAD_FORMAT, EVS_NOWHERE,
@@ -228,7 +239,7 @@ int meta_open(const char *dir, bool read_only, struct meta **ret, struct evs_err
     if (!m)
         return evs_fail(err, EVS_NO_MEMORY, EVS_NOWHERE);
     m->read_only = read_only;
-    m->summed = true;
+    m->summed = m->pinned = true;
     m->fd = -1;
     (void)pthread_mutex_init(&m->lock, NULL); /* can't fail with default attributes */
     int r = dir ? open_file(m, dir, err) : open_memory(m, err);

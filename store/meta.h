@@ -27,6 +27,20 @@ int meta_set_owner(struct meta *m, const struct evs_dir *d, const struct evs_own
 int meta_clear_owner(struct meta *m, const struct evs_dir *d, struct evs_error *err);
 int meta_each_owner(struct meta *m, meta_owner_fn *fn, void *arg, struct evs_error *err);
 
+/* Pinned schemas. Durable on return. each: in order of kind and name; a non-zero result of fn stops and is
+ * returned; fn must not call meta. */
+struct meta_pin {
+    enum evs_dir_kind kind;
+    struct slice name;
+    uid_t uid;       /* who pinned it */
+    int64_t time_us; /* when */
+    struct slice schema;
+};
+typedef int meta_pin_fn(void *arg, const struct meta_pin *p);
+int meta_set_pin(struct meta *m, const struct meta_pin *p, struct evs_error *err);
+int meta_clear_pin(struct meta *m, const struct evs_dir *d, struct evs_error *err); /* NO_SUCH */
+int meta_each_pin(struct meta *m, meta_pin_fn *fn, void *arg, struct evs_error *err);
+
 /* Are all rows there, and right? DAMAGED if not. What is read is to be believed only after this. */
 int meta_check(struct meta *m, struct evs_error *err);
 

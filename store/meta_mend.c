@@ -59,16 +59,51 @@ static int take_setting(struct mend *m, sqlite3_stmt *s, bool again)
     return meta_set_int(m->to, text, value, m->err);
 }
 
+static int take_pin(struct mend *m, sqlite3_stmt *s, bool again)
+{
+    struct pin_row p;
+
+    if (!meta_pin_row(s, &p)) {
+        m->ret->gone += !again;
+        if (!again)
+            say(m, "the pinned schema is gone of: ", p.name);
+        return 0;
+    }
+    m->ret->kept += !again;
+    return meta_set_pin(m->to,
+                        &(struct meta_pin){.kind = (enum evs_dir_kind)p.kind,
+                                           .name = p.name,
+                                           .uid = (uid_t)p.uid,
+                                           .time_us = p.time_us,
+                                           .schema = p.schema},
+                        m->err);
+}
+
+static const struct table {
+    const char *forth, *back, *gone;
+    int (*take)(struct mend *m, sqlite3_stmt *s, bool again);
+} tables[] = {
+    {"SELECT name, value, crc FROM settings ORDER BY name",
+     "SELECT name, value, crc FROM settings ORDER BY name DESC",
+     "settings may be gone: not all of it can be read", take_setting},
+    {"SELECT kind, name, uid, gid, mode, crc FROM owners ORDER BY kind, name",
+     "SELECT kind, name, uid, gid, mode, crc FROM owners ORDER BY kind DESC, name DESC",
+     "owners and modes may be gone: not all of it can be read", take_owner},
+    {"SELECT kind, name, uid, time, schema, crc FROM pins ORDER BY kind, name",
+     "SELECT kind, name, uid, time, schema, crc FROM pins ORDER BY kind DESC, name DESC",
+     "pinned schemas may be gone: not all of it can be read", take_pin},
+};
+
 /* False in *ret_all: SQLite gave up before the end. */
-static int take_rows(struct mend *m, const char *sql, bool owners, bool again, bool *ret_all)
+static int take_rows(struct mend *m, const struct table *t, bool again, bool *ret_all)
 {
     sqlite3_stmt *s = NULL;
-    int rc = sqlite3_prepare_v2(m->from, sql, -1, &s, NULL), r = 0;
+    int rc = sqlite3_prepare_v2(m->from, again ? t->back : t->forth, -1, &s, NULL), r = 0;
 
     while (rc == SQLITE_OK || rc == SQLITE_ROW) {
         rc = sqlite3_step(s);
         if (rc == SQLITE_ROW)
-            r = owners ? take_owner(m, s, again) : take_setting(m, s, again);
+            r = t->take(m, s, again);
         if (r < 0)
             break;
     }
@@ -77,20 +112,28 @@ static int take_rows(struct mend *m, const char *sql, bool owners, bool again, b
     return r;
 }
 
-static int take_table(struct mend *m, const char *forth, const char *back, bool owners)
+static int take_table(struct mend *m, const struct table *t)
 {
     bool all = false;
-    int r = take_rows(m, forth, owners, false, &all);
+    int r = take_rows(m, t, false, &all);
 
     if (r < 0 || all)
         return r;
-    r = take_rows(m, back, owners, true, &all);
+    r = take_rows(m, t, true, &all);
     m->ret->unread = true;
-    say(m,
-        owners ? "owners and modes may be gone: not all of it can be read"
-               : "settings may be gone: not all of it can be read",
-        (struct slice){"", 0});
+    say(m, t->gone, (struct slice){"", 0});
     return r;
+}
+
+/* Older formats have no pins. Where the number can't be read, nor can what follows. */
+static bool has_pins(sqlite3 *db)
+{
+    sqlite3_stmt *s = NULL;
+    bool old = sqlite3_prepare_v2(db, "PRAGMA user_version", -1, &s, NULL) == SQLITE_OK &&
+               sqlite3_step(s) == SQLITE_ROW && sqlite3_column_int64(s, 0) <= 2;
+
+    (void)sqlite3_finalize(s);
+    return !old;
 }
 
 int meta_mend(const char *path, struct meta *to, struct meta_mended *ret, evs_report_fn *report,
@@ -104,13 +147,9 @@ int meta_mend(const char *path, struct meta *to, struct meta_mended *ret, evs_re
         SQLITE_OK) {
         ret->unread = true;
     } else {
-        r = take_table(&m, "SELECT name, value, crc FROM settings ORDER BY name",
-                       "SELECT name, value, crc FROM settings ORDER BY name DESC", false);
-        if (r == 0)
-            r = take_table(
-                &m, "SELECT kind, name, uid, gid, mode, crc FROM owners ORDER BY kind, name",
-                "SELECT kind, name, uid, gid, mode, crc FROM owners ORDER BY kind DESC, name DESC",
-                true);
+        size_t n = has_pins(m.from) ? ARRAY_LEN(tables) : ARRAY_LEN(tables) - 1;
+        for (size_t i = 0; r == 0 && i < n; i++)
+            r = take_table(&m, &tables[i]);
     }
     (void)sqlite3_close(m.from); /* a copy, which is thrown away */
     return MIN(r, 0);

@@ -16,6 +16,10 @@ static const char *const statement_text[STATEMENTS] = {
     [CLEAR_OWNER] = "DELETE FROM owners WHERE kind = ?1 AND name = ?2",
     [EACH_OWNER] = "SELECT kind, name, uid, gid, mode, crc FROM owners",
     [EACH_INT] = "SELECT name, value, crc FROM settings",
+    [GET_PIN] = "SELECT crc FROM pins WHERE kind = ?1 AND name = ?2",
+    [SET_PIN] = "INSERT OR REPLACE INTO pins VALUES(?1, ?2, ?3, ?4, ?5, ?6)",
+    [CLEAR_PIN] = "DELETE FROM pins WHERE kind = ?1 AND name = ?2",
+    [EACH_PIN] = "SELECT kind, name, uid, time, schema, crc FROM pins ORDER BY kind, name",
 };
 
 /* ---- errors ---- */
@@ -52,7 +56,7 @@ int meta_fail_db(sqlite3 *db, int rc, const char *what, struct evs_error *err)
     }
 }
 
-static int damaged(const char *table, struct slice name, struct evs_error *err)
+int meta_damaged(const char *table, struct slice name, struct evs_error *err)
 {
     return evs_fail_at(err, EVS_DAMAGED, EVS_NOWHERE, "meta.db: %s '%.*s': checksum differs", table,
                        (int)MIN(name.n, 80), name.n ? name.p : "");
@@ -60,7 +64,7 @@ static int damaged(const char *table, struct slice name, struct evs_error *err)
 
 /* ---- checksums: invariant (2) ---- */
 
-static uint32_t crc_int(uint32_t crc, int64_t value)
+uint32_t meta_crc_int(uint32_t crc, int64_t value)
 {
     unsigned char b[8];
 
@@ -69,22 +73,22 @@ static uint32_t crc_int(uint32_t crc, int64_t value)
     return crc32c(crc, b, sizeof b);
 }
 
-static uint32_t crc_bytes(uint32_t crc, struct slice s)
+uint32_t meta_crc_bytes(uint32_t crc, struct slice s)
 {
-    crc = crc_int(crc, (int64_t)s.n);
+    crc = meta_crc_int(crc, (int64_t)s.n);
     return s.n ? crc32c(crc, s.p, s.n) : crc;
 }
 
 int64_t meta_setting_crc(struct slice name, int64_t value)
 {
-    return crc_int(crc_bytes(crc32c(0, "s", 1), name), value);
+    return meta_crc_int(meta_crc_bytes(crc32c(0, "s", 1), name), value);
 }
 
 static int64_t owner_crc(const struct owner_row *o)
 {
-    uint32_t crc = crc_bytes(crc_int(crc32c(0, "o", 1), o->kind), o->name);
+    uint32_t crc = meta_crc_bytes(meta_crc_int(crc32c(0, "o", 1), o->kind), o->name);
 
-    return crc_int(crc_int(crc_int(crc, o->uid), o->gid), o->mode);
+    return meta_crc_int(meta_crc_int(meta_crc_int(crc, o->uid), o->gid), o->mode);
 }
 
 /* ---- statements; all with the lock held ---- */
@@ -111,15 +115,14 @@ void meta_end(sqlite3_stmt *s)
     (void)sqlite3_clear_bindings(s);
 }
 
-static struct slice column_slice(sqlite3_stmt *s, int column)
+struct slice meta_column(sqlite3_stmt *s, int column)
 {
     const void *p = sqlite3_column_blob(s, column); /* before _bytes, as SQLite wants it */
 
     return (struct slice){p ? p : "", (size_t)sqlite3_column_bytes(s, column)};
 }
 
-/* An empty name has no address, and a NULL address would be an SQL NULL. */
-static int bind_blob(sqlite3_stmt *s, int i, struct slice b)
+int meta_bind_blob(sqlite3_stmt *s, int i, struct slice b)
 {
     return sqlite3_bind_blob64(s, i, b.n ? b.p : "", b.n, SQLITE_STATIC);
 }
@@ -128,7 +131,7 @@ bool meta_owner_row(sqlite3_stmt *s, struct owner_row *ret)
 {
     *ret = (struct owner_row){
         .kind = sqlite3_column_int64(s, 0),
-        .name = column_slice(s, 1),
+        .name = meta_column(s, 1),
         .uid = sqlite3_column_int64(s, 2),
         .gid = sqlite3_column_int64(s, 3),
         .mode = sqlite3_column_int64(s, 4),
@@ -141,7 +144,7 @@ bool meta_owner_row(sqlite3_stmt *s, struct owner_row *ret)
 
 bool meta_int_row(sqlite3_stmt *s, struct slice *ret_name, int64_t *ret_value, int64_t *ret_crc)
 {
-    *ret_name = column_slice(s, 0);
+    *ret_name = meta_column(s, 0);
     *ret_value = sqlite3_column_int64(s, 1);
     *ret_crc = sqlite3_column_int64(s, 2);
     return *ret_crc == meta_setting_crc(*ret_name, *ret_value);
@@ -165,7 +168,7 @@ static int get_int(struct meta *m, struct slice name, int64_t *ret, struct evs_e
         struct slice is;
         int64_t value, crc;
         if (!meta_int_row(s, &is, &value, &crc))
-            r = damaged("settings", name, err);
+            r = meta_damaged("settings", name, err);
         else
             *ret = value;
     }
@@ -173,8 +176,7 @@ static int get_int(struct meta *m, struct slice name, int64_t *ret, struct evs_e
     return r;
 }
 
-/* Run a bound statement that changes something; rc: what binding returned. */
-static int finish(struct meta *m, sqlite3_stmt *s, int rc, const char *what, struct evs_error *err)
+int meta_finish(struct meta *m, sqlite3_stmt *s, int rc, const char *what, struct evs_error *err)
 {
     if (rc == SQLITE_OK)
         rc = sqlite3_step(s);
@@ -195,7 +197,7 @@ int meta_put_int(struct meta *m, struct slice name, int64_t value, struct evs_er
         rc = sqlite3_bind_int64(s, 2, value);
     if (rc == SQLITE_OK)
         rc = sqlite3_bind_int64(s, 3, meta_setting_crc(name, value));
-    return finish(m, s, rc, "settings", err);
+    return meta_finish(m, s, rc, "settings", err);
 }
 
 /* ---- changes: one transaction each, which changes META_SUM as well ---- */
@@ -219,7 +221,7 @@ static int check_there(const struct meta *m, struct evs_error *err)
     return evs_fail_at(err, EVS_DAMAGED, EVS_NOWHERE, "meta.db was removed");
 }
 
-static int begin_change(struct meta *m, struct evs_error *err)
+int meta_begin_change(struct meta *m, struct evs_error *err)
 {
     int r = check_there(m, err);
 
@@ -235,8 +237,7 @@ void meta_empty_wal(struct meta *m)
     (void)sqlite3_busy_timeout(m->db, BUSY_TIMEOUT_MS);
 }
 
-/* r: how the change went; add: what it added to the sum of the rows' crcs. */
-static int end_change(struct meta *m, int r, int64_t add, struct evs_error *err)
+int meta_end_change(struct meta *m, int r, int64_t add, struct evs_error *err)
 {
     int64_t sum;
 
@@ -265,7 +266,7 @@ int meta_sum_rows(struct meta *m, int64_t *ret, struct evs_error *err)
     *ret = 0;
     while (s && r == 0 && (rc = sqlite3_step(s)) == SQLITE_ROW) {
         if (!meta_owner_row(s, &row))
-            r = damaged("owners", row.name, err);
+            r = meta_damaged("owners", row.name, err);
         *ret += row.crc;
     }
     if (r == 0 && rc != SQLITE_DONE)
@@ -274,13 +275,13 @@ int meta_sum_rows(struct meta *m, int64_t *ret, struct evs_error *err)
     s = r == 0 ? meta_begin(m, EACH_INT, &r, err) : NULL;
     while (s && r == 0 && (rc = sqlite3_step(s)) == SQLITE_ROW) {
         if (!meta_int_row(s, &name, &value, &crc))
-            r = damaged("settings", name, err);
+            r = meta_damaged("settings", name, err);
         *ret += slice_eq(name, meta_sum_name) ? 0 : crc;
     }
     if (r == 0 && rc != SQLITE_DONE)
         r = meta_fail(m, rc, "settings", err);
     meta_end(s);
-    return r;
+    return r < 0 ? r : meta_sum_pins(m, ret, err);
 }
 
 int meta_check(struct meta *m, struct evs_error *err)
@@ -309,7 +310,7 @@ int meta_get_int(struct meta *m, const char *name, int64_t *ret, struct evs_erro
 static int set_int(struct meta *m, struct slice name, int64_t value, struct evs_error *err)
 {
     int64_t old = 0;
-    int r = begin_change(m, err);
+    int r = meta_begin_change(m, err);
 
     if (r < 0)
         return r;
@@ -317,7 +318,7 @@ static int set_int(struct meta *m, struct slice name, int64_t value, struct evs_
     int64_t add = meta_setting_crc(name, value) - (r == 0 ? meta_setting_crc(name, old) : 0);
     if (r == 0 || r == -ENOENT)
         r = meta_put_int(m, name, value, err);
-    return end_change(m, r, add, err);
+    return meta_end_change(m, r, add, err);
 }
 
 int meta_set_int(struct meta *m, const char *name, int64_t value, struct evs_error *err)
@@ -330,22 +331,22 @@ int meta_set_int(struct meta *m, const char *name, int64_t value, struct evs_err
     return r;
 }
 
-/* The crc of the row as it is; 0: there is none. */
-static int owner_now(struct meta *m, const struct owner_row *o, int64_t *ret, struct evs_error *err)
+int meta_crc_now(struct meta *m, enum meta_statement which, int64_t kind, struct slice name,
+                 int64_t *ret, struct evs_error *err)
 {
     int r = 0;
-    sqlite3_stmt *s = meta_begin(m, GET_OWNER, &r, err);
+    sqlite3_stmt *s = meta_begin(m, which, &r, err);
 
     if (!s)
         return r;
-    int rc = sqlite3_bind_int64(s, 1, o->kind);
+    int rc = sqlite3_bind_int64(s, 1, kind);
     if (rc == SQLITE_OK)
-        rc = bind_blob(s, 2, o->name);
+        rc = meta_bind_blob(s, 2, name);
     if (rc == SQLITE_OK)
         rc = sqlite3_step(s);
     *ret = rc == SQLITE_ROW ? sqlite3_column_int64(s, 0) : 0;
     if (rc != SQLITE_ROW && rc != SQLITE_DONE)
-        r = meta_fail(m, rc, "owners", err);
+        r = meta_fail(m, rc, "read", err);
     meta_end(s);
     return r;
 }
@@ -360,23 +361,23 @@ static int put_owner(struct meta *m, const struct owner_row *o, struct evs_error
         return r;
     int rc = sqlite3_bind_int64(s, 1, o->kind);
     if (rc == SQLITE_OK)
-        rc = bind_blob(s, 2, o->name);
+        rc = meta_bind_blob(s, 2, o->name);
     for (int i = 0; i < (int)ARRAY_LEN(numbers) && rc == SQLITE_OK; i++)
         rc = sqlite3_bind_int64(s, 3 + i, numbers[i]);
-    return finish(m, s, rc, "owners", err);
+    return meta_finish(m, s, rc, "owners", err);
 }
 
 static int set_owner(struct meta *m, const struct owner_row *o, struct evs_error *err)
 {
     int64_t old = 0;
-    int r = begin_change(m, err);
+    int r = meta_begin_change(m, err);
 
     if (r < 0)
         return r;
-    r = owner_now(m, o, &old, err);
+    r = meta_crc_now(m, GET_OWNER, o->kind, o->name, &old, err);
     if (r == 0)
         r = put_owner(m, o, err);
-    return end_change(m, r, owner_crc(o) - old, err);
+    return meta_end_change(m, r, owner_crc(o) - old, err);
 }
 
 int meta_set_owner(struct meta *m, const struct evs_dir *d, const struct evs_owner *o,
@@ -396,17 +397,18 @@ int meta_set_owner(struct meta *m, const struct evs_dir *d, const struct evs_own
     return r;
 }
 
-static int remove_owner(struct meta *m, const struct owner_row *o, struct evs_error *err)
+int meta_remove(struct meta *m, enum meta_statement which, int64_t kind, struct slice name,
+                struct evs_error *err)
 {
     int r = 0;
-    sqlite3_stmt *s = meta_begin(m, CLEAR_OWNER, &r, err);
+    sqlite3_stmt *s = meta_begin(m, which, &r, err);
 
     if (!s)
         return r;
-    int rc = sqlite3_bind_int64(s, 1, o->kind);
+    int rc = sqlite3_bind_int64(s, 1, kind);
     if (rc == SQLITE_OK)
-        rc = bind_blob(s, 2, o->name);
-    r = finish(m, s, rc, "owners", err);
+        rc = meta_bind_blob(s, 2, name);
+    r = meta_finish(m, s, rc, "remove", err);
     if (r == 0 && sqlite3_changes(m->db) == 0)
         return evs_fail(err, EVS_NO_SUCH, EVS_NOWHERE);
     return r;
@@ -416,14 +418,14 @@ static int clear_owner(struct meta *m, const struct evs_dir *d, struct evs_error
 {
     const struct owner_row row = {.kind = (int64_t)d->kind, .name = {d->name, d->n}};
     int64_t old = 0;
-    int r = begin_change(m, err);
+    int r = meta_begin_change(m, err);
 
     if (r < 0)
         return r;
-    r = owner_now(m, &row, &old, err);
+    r = meta_crc_now(m, GET_OWNER, row.kind, row.name, &old, err);
     if (r == 0)
-        r = remove_owner(m, &row, err);
-    return end_change(m, r, -old, err);
+        r = meta_remove(m, CLEAR_OWNER, row.kind, row.name, err);
+    return meta_end_change(m, r, -old, err);
 }
 
 int meta_clear_owner(struct meta *m, const struct evs_dir *d, struct evs_error *err)
@@ -446,7 +448,7 @@ static int each_owner(struct meta *m, meta_owner_fn *fn, void *arg, struct evs_e
         return r;
     while (r == 0 && (rc = sqlite3_step(s)) == SQLITE_ROW) {
         if (!meta_owner_row(s, &row)) {
-            r = damaged("owners", row.name, err);
+            r = meta_damaged("owners", row.name, err);
             break;
         }
         const struct evs_owner o = {(uid_t)row.uid, (gid_t)row.gid, (mode_t)row.mode};

@@ -16,6 +16,10 @@ enum meta_statement {
     CLEAR_OWNER,
     EACH_OWNER,
     EACH_INT,
+    GET_PIN,
+    SET_PIN,
+    CLEAR_PIN,
+    EACH_PIN,
     STATEMENTS
 };
 
@@ -31,6 +35,7 @@ struct meta {
     bool file;                           /* const after open: has a WAL that we write */
     int fd;                              /* owned: to see whether meta.db is still there; or -1 */
     bool summed;                         /* const after open: its format has META_SUM */
+    bool pinned;                         /* the same: it has the table of pins */
 };
 
 struct owner_row {
@@ -38,7 +43,37 @@ struct owner_row {
     struct slice name; /* until the statement's next step */
 };
 
+struct pin_row {
+    int64_t kind, uid, time_us, crc;
+    struct slice name, schema; /* until the statement's next step */
+};
+
+/* CRC32C goes on over an integer; over a length and bytes: invariant (2) of meta.c. */
+uint32_t meta_crc_int(uint32_t crc, int64_t value);
+uint32_t meta_crc_bytes(uint32_t crc, struct slice s);
+int meta_damaged(const char *table, struct slice name, struct evs_error *err);
+struct slice meta_column(sqlite3_stmt *s, int column);
+/* An empty name has no address, and a NULL address would be an SQL NULL. */
+int meta_bind_blob(sqlite3_stmt *s, int i, struct slice b);
+
 /* All with the lock held. */
+
+/* Run a bound statement that changes something; rc: what binding returned. */
+int meta_finish(struct meta *m, sqlite3_stmt *s, int rc, const char *what, struct evs_error *err);
+/* A change: one transaction, which changes META_SUM as well. r: how it went; add: what it added to the sum of
+ * the rows' crcs. */
+int meta_begin_change(struct meta *m, struct evs_error *err);
+int meta_end_change(struct meta *m, int r, int64_t add, struct evs_error *err);
+/* The crc of the row with this key as it is; 0: there is none. */
+int meta_crc_now(struct meta *m, enum meta_statement which, int64_t kind, struct slice name,
+                 int64_t *ret, struct evs_error *err);
+/* Remove it; NO_SUCH. */
+int meta_remove(struct meta *m, enum meta_statement which, int64_t kind, struct slice name,
+                struct evs_error *err);
+/* The row that EACH_PIN stands on; false: its checksum differs, or it can't be one. */
+bool meta_pin_row(sqlite3_stmt *s, struct pin_row *ret);
+/* Check every row of pins; *sum grows by their crcs. */
+int meta_sum_pins(struct meta *m, int64_t *sum, struct evs_error *err);
 
 /* SQLite returned rc (an extended code), while we did what. */
 int meta_fail(struct meta *m, int rc, const char *what, struct evs_error *err);

@@ -36,6 +36,7 @@ static int verify_rows(struct meta *m, enum meta_statement which, struct finding
 {
     int r = 0, rc;
     struct owner_row row;
+    struct pin_row pin;
     struct slice name;
     int64_t value, crc;
     sqlite3_stmt *s = meta_begin(m, which, &r, err);
@@ -47,6 +48,8 @@ static int verify_rows(struct meta *m, enum meta_statement which, struct finding
             find(f, "owners: checksum differs: ", row.name);
         if (which == EACH_INT && !meta_int_row(s, &name, &value, &crc))
             find(f, "settings: checksum differs: ", name);
+        if (which == EACH_PIN && !meta_pin_row(s, &pin))
+            find(f, "pins: checksum differs: ", pin.name);
     }
     meta_end(s);
     return finding_or_failure(m, rc == SQLITE_DONE ? SQLITE_OK : rc, f, err);
@@ -64,6 +67,8 @@ int meta_verify(struct meta *m, evs_report_fn *report, void *arg, struct evs_err
         r = verify_rows(m, EACH_INT, &f, err);
     if (r == 0)
         r = verify_rows(m, EACH_OWNER, &f, err);
+    if (r == 0 && m->pinned)
+        r = verify_rows(m, EACH_PIN, &f, err);
     (void)pthread_mutex_unlock(&m->lock);
     if (r == 0 && f.n == 0 && meta_check(m, &why) < 0) { /* each is good, but there were more */
         if (why.why != EVS_DAMAGED)

@@ -33,22 +33,6 @@ static inline void varint_put(uint8_t *p, uint32_t v)
     *p = (uint8_t)v;
 }
 
-static inline uint32_t varint_get(const uint8_t **p)
-{
-    uint32_t v = *(*p)++;
-
-    if (v < 0x80)
-        return v;
-    v &= 0x7f;
-    for (int shift = 7; shift < 35; shift += 7) {
-        uint32_t b = *(*p)++;
-        v |= (b & 0x7f) << shift;
-        if (b < 0x80)
-            break;
-    }
-    return v;
-}
-
 static struct chunk *add_chunk(struct arena *a, struct set *s, uint32_t seq, uint32_t n)
 {
     uint32_t tail = LOAD(s->tail);
@@ -65,7 +49,7 @@ static struct chunk *add_chunk(struct arena *a, struct set *s, uint32_t seq, uin
         c->depth = p->depth + 1;
         c->jump =
             p->jump && j->jump && p->depth - j->depth == j->depth - jj->depth ? j->jump : tail;
-        STORE_REL(arena_chunk(a, tail)->next, at); /* pairs with enter_chunk() */
+        STORE_REL(arena_chunk(a, tail)->next, at); /* pairs with postings_enter() */
     }
     s->size = size;
     s->used = 0;
@@ -96,10 +80,8 @@ static bool is_whole(const struct lengths *l, uint32_t seq)
     return r->check == log_rec_check(r, seq);
 }
 
-const struct log_rec *lengths_rec(struct lengths *l, uint32_t seq)
+const struct log_rec *lengths_load(struct lengths *l, uint32_t seq)
 {
-    if (l->seq == seq)
-        return &l->rec;
     l->seq = seq;
     if (UNLIKELY(seq < l->span.first || seq >= l->span.end) && log_span(l->lg, seq, &l->span) < 0) {
         l->rec = (struct log_rec){.len = 1}; /* a damaged index. The check of the line finds it */
@@ -113,15 +95,7 @@ const struct log_rec *lengths_rec(struct lengths *l, uint32_t seq)
     return &l->rec;
 }
 
-uint32_t lengths_of(struct lengths *l, uint32_t seq)
-{
-    const struct log_rec *r = lengths_rec(l, seq);
-
-    /* A data line is the line without what stands before data and without the closing brace. */
-    return l->data ? r->len - log_rec_data(r) - 1 : r->len;
-}
-
-static void enter_chunk(const struct arena *a, struct posting *it, uint32_t at)
+void postings_enter(const struct arena *a, struct posting *it, uint32_t at)
 {
     const struct chunk *c = arena_chunk(a, at);
 
@@ -168,35 +142,47 @@ static void start_at(const struct arena *a, const struct set *s, uint32_t limit,
     if (at) {
         ret->ordinal = arena_chunk(a, at)->ordinal;
         ret->bytes = arena_chunk(a, at)->bytes;
-        enter_chunk(a, ret, at);
+        postings_enter(a, ret, at);
         return;
     }
     ret->p = s->first;
     ret->chunk_end = UINT32_MAX;
     if (limit > 0)
-        ret->seq = varint_get(&ret->p);
+        ret->seq = postings_varint(&ret->p);
     ret->next = find_chunk(a, s, BY_DEPTH, 0, UINT32_MAX);
     if (ret->next)
         ret->chunk_end = arena_chunk(a, ret->next)->ordinal;
 }
 
-void postings_next(const struct arena *a, struct posting *it, uint32_t n_bytes)
+void postings_look(const struct arena *a, const struct posting *from, uint32_t most,
+                   struct lengths *len, struct postings_run *ret)
 {
-    it->bytes += n_bytes;
-    it->ordinal++;
-    if (it->ordinal >= it->limit)
-        return;
-    if (UNLIKELY(it->ordinal == it->chunk_end))
-        enter_chunk(a, it, it->next);
-    else
-        it->seq += varint_get(&it->p);
+    (void)lengths_rec(len, from->seq); /* its span */
+    const struct log_span s = len->span;
+    struct posting it = *from;
+    uint32_t n = 0;
+    while (n < most && it.ordinal < it.limit) {
+        if (LIKELY(it.seq - s.first < s.end - s.first)) /* seqs below first wrap */
+            __builtin_prefetch(&s.recs[it.seq - s.first]);
+        ret->seq[n++] = it.seq;
+        postings_next(a, &it, 0);
+    }
+    ret->n = n;
+    ret->behind = it;
 }
 
 void postings_seek_byte(const struct arena *a, const struct set *s, uint32_t limit, uint64_t pos,
                         struct lengths *len, struct posting *ret)
 {
+    struct postings_run run;
+    uint32_t looked = 0;
+
     start_at(a, s, limit, find_chunk(a, s, BY_BYTE, pos, limit), ret);
     while (ret->ordinal < limit) {
+        if (ret->ordinal >= looked) {
+            postings_look(a, ret, POSTINGS_RUN, len, &run);
+            looked = run.behind.ordinal;
+        }
         uint32_t n = lengths_of(len, ret->seq);
         if (ret->bytes + n > pos)
             return;

@@ -108,9 +108,21 @@ struct lengths {
     struct log_rec rec;    /* checked */
     struct evs_error *err; /* borrowed: to say why one can't be had; may be NULL */
 };
+const struct log_rec *lengths_load(struct lengths *l, uint32_t seq);
 /* Until the next one. */
-const struct log_rec *lengths_rec(struct lengths *l, uint32_t seq);
-uint32_t lengths_of(struct lengths *l, uint32_t seq);
+static inline const struct log_rec *lengths_rec(struct lengths *l, uint32_t seq)
+{
+    return l->seq == seq ? &l->rec : lengths_load(l, seq);
+}
+/* A data line is the line without what stands before data and without the closing brace. */
+static inline uint32_t lengths_in(const struct lengths *l, const struct log_rec *r)
+{
+    return l->data ? r->len - log_rec_data(r) - 1 : r->len;
+}
+static inline uint32_t lengths_of(struct lengths *l, uint32_t seq)
+{
+    return lengths_in(l, lengths_rec(l, seq));
+}
 
 /* A place in a set's list. Valid while ordinal < limit. */
 struct posting {
@@ -136,8 +148,48 @@ void postings_seek_byte(const struct arena *a, const struct set *s, uint32_t lim
 /* The first posting with seq > after. */
 void postings_seek_seq(const struct arena *a, const struct set *s, uint32_t limit, evs_seq after,
                        struct lengths *len, struct posting *ret);
+static inline uint32_t postings_varint(const uint8_t **p)
+{
+    const uint8_t *at = *p;
+    uint32_t v = *at++, b;
+
+    if (v >= 0x80) {
+        v &= 0x7f;
+        for (int shift = 7; shift < 35; shift += 7) {
+            b = *at++;
+            v |= (b & 0x7f) << shift;
+            if (b < 0x80)
+                break;
+        }
+    }
+    *p = at;
+    return v;
+}
+
+/* To the first posting of a chunk, but for ordinal and bytes. */
+void postings_enter(const struct arena *a, struct posting *it, uint32_t at);
 /* The next one; bytes grows by n_bytes, the length of the present one. */
-void postings_next(const struct arena *a, struct posting *it, uint32_t n_bytes);
+static inline void postings_next(const struct arena *a, struct posting *it, uint32_t n_bytes)
+{
+    it->bytes += n_bytes;
+    it->ordinal++;
+    if (it->ordinal >= it->limit)
+        return;
+    if (UNLIKELY(it->ordinal == it->chunk_end))
+        postings_enter(a, it, it->next);
+    else
+        it->seq += postings_varint(&it->p);
+}
+
+/* Postings are scattered over the log, so that each costs a miss of the cache: of a run of them all at once. */
+#define POSTINGS_RUN 16u
+struct postings_run {
+    uint32_t n, seq[POSTINGS_RUN];
+    struct posting behind; /* its bytes are not kept up */
+};
+/* Up to `most` postings from a valid place on, their recs on the way into the cache. Reads one of them. */
+void postings_look(const struct arena *a, const struct posting *from, uint32_t most,
+                   struct lengths *len, struct postings_run *ret);
 
 /* Invariants: order, ordinals, byte counts against the idx. 0 or -EBADMSG. */
 int postings_check(const struct arena *a, const struct set *s, struct lengths *len);

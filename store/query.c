@@ -320,6 +320,7 @@ int evs_cursor_find(struct evs_cursor *c, evs_seq after, uint64_t *ret_pos, stru
 
 struct fold {
     struct state *s;
+    evs_seq last; /* that is merged */
     char *
         copy; /* data is merged from a copy: a jump out of mapped memory must not leave half a state */
     size_t cap;
@@ -332,7 +333,7 @@ static int fold_line(void *arg, evs_seq seq, struct slice line, const struct log
     struct fold *f = arg;
     size_t n = line.n - log_rec_data(rec) - 2; /* without the brace and the LF */
 
-    (void)seq;
+    f->last = seq;
     if (n > f->cap) {
         char *p = realloc(f->copy, 2 * n);
         if (!p)
@@ -344,28 +345,64 @@ static int fold_line(void *arg, evs_seq seq, struct slice line, const struct log
     return f->r = state_merge(f->s, (struct slice){f->copy, n}, &f->why);
 }
 
+/* Merge what came after `kept`, NULL: all. A text is the merge of what it was made from, so it is merged first. */
+static int fold_own(struct evs_store *st, const struct evs_view *v, const struct kept_state *kept,
+                    struct fold *f, struct evs_error *err)
+{
+    struct evs_error why;
+    int r = state_new(&f->s, err);
+
+    if (r == 0 && kept) {
+        f->last = kept->last;
+        r = state_merge(f->s, (struct slice){kept->text, kept->n - 1}, err); /* without its LF */
+    }
+    if (r < 0)
+        return r;
+    r = cursor_each(st->ix, st->lg, v, f->last, fold_line, f, &why);
+    return r < 0 ? evs_fail_as(err, f->r < 0 ? &f->why : &why) : 0;
+}
+
+struct own_job {
+    struct evs_store *st;
+    const struct evs_view *v;
+    struct view now;
+};
+
+static int own_job(void *arg)
+{
+    struct own_job *j = arg;
+
+    return view_open(j->st->ix, j->st->lg, j->v, log_end(j->st->lg), &j->now);
+}
+
 int evs_state(struct evs_store *st, evs_entity e, char **ret_json, size_t *ret_n,
               struct evs_error *err)
 {
     const struct evs_view v = {.kind = EVS_OWN, .entity = e};
+    struct own_job j = {.st = st, .v = &v};
     struct fold f = {0};
-    struct evs_extent x = {0};
-    struct evs_error why;
 
     HOT(state);
-    int r = evs_view_extent(st, &v, &x);
+    int r = io_guarded(own_job, &j);
     if (r < 0 && r != -ENOENT)
         return evs_fail_errno(err, r, "reading the idx"); /* not the same as no events */
-    if (x.events == 0)
+    if (r < 0 || j.now.events == 0)
         return evs_fail(err, EVS_NO_SUCH, EVS_NOWHERE);
-    if ((r = state_new(&f.s, err)) < 0)
-        return r;
-    r = cursor_each(st->ix, st->lg, &v, fold_line, &f, &why);
-    if (r < 0) {
-        r = evs_fail_as(err, f.r < 0 ? &f.why : &why);
+    struct kept_state *kept = states_get(&st->states, e);
+    if (kept && kept->last >= j.now.last) {
+        char *text = malloc(kept->n);
+        if (text)
+            *ret_json = memcpy(text, kept->text, *ret_n = kept->n);
+        else
+            r = evs_fail(err, EVS_NO_MEMORY, EVS_NOWHERE);
     } else {
-        r = state_text(f.s, ret_json, ret_n, err);
+        r = fold_own(st, &v, kept, &f, err);
+        if (r == 0)
+            r = state_text(f.s, ret_json, ret_n, err);
+        if (r == 0)
+            states_put(&st->states, e, f.last, *ret_json, *ret_n);
     }
+    states_unref(&st->states, kept);
     free(f.copy);
     state_free(f.s);
     return r;

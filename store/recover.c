@@ -15,6 +15,7 @@ struct replay {
     struct evs_error *err;
     evs_seq next; /* the line that comes now */
     bool said;    /* err says already why */
+    bool dry;     /* only looks: neither idx nor lists are made */
 };
 
 static int replay_failed(struct replay *rp, const struct log_walked *w)
@@ -62,27 +63,31 @@ static int replay_lines(void *arg, const struct log_walked *lines, size_t n)
                                    .recorded_us = lines[i].line.recorded_us,
                                    .len = (uint32_t)lines[i].raw.n};
     look_ahead(rp->ix, lines, n, recs);
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < n; i++)
         if ((r = ingest_restore(rp->ix, &lines[i].line, &recs[i], rp->err)) < 0)
             return replay_failed(rp, &lines[i]);
-        if ((r = log_fix_rec(rp->lg, lines[i].line.seq, &recs[i], rp->err)) < 0) {
-            rp->said = true;
-            return r;
-        }
+    if (!rp->dry && (r = log_fix_recs(rp->lg, lines[0].line.seq, recs, n, rp->err)) < 0) {
+        rp->said = true;
+        return r;
     }
     index_keep(rp->ix);
+    rp->next += n;
+    if (rp->dry)
+        return 0;
     const struct apply ap = {
         .lg = rp->lg, .first = (uint32_t)lines[0].line.seq, .recs = recs, .n = (uint32_t)n};
     for (uint32_t i = 0; i < ap.n; i++)
         index_apply(rp->ix, &ap, ap.first + i);
-    rp->next += n;
     return 0;
 }
 
+static int replay(struct replay *rp) UNANALYSED;
 static int replay(struct replay *rp)
 {
     int r = log_walk(rp->lg, rp->next, replay_lines, rp, rp->err);
 
+    if (r == 0)
+        return log_fix_done(rp->lg, rp->err);
     if (r < 0 && !rp->said && rp->err && rp->err->why == EVS_DAMAGED) {
         char where[64];
         (void)snprintf(where, sizeof where, "%.63s", rp->err->detail);
@@ -92,16 +97,45 @@ static int replay(struct replay *rp)
     return r;
 }
 
+struct last_rec {
+    struct log_span span;
+    evs_seq seq;
+};
+
+static int is_empty(void *arg)
+{
+    static const struct log_rec none;
+    const struct last_rec *l = arg;
+
+    return memcmp(&l->span.recs[l->seq - l->span.first], &none, sizeof none) == 0;
+}
+
+/* Has a segment an idx up to seq that was made anew and not filled? Whoever made it died before he could remove
+ * the checkpoint. */
+static bool has_empty_recs(const struct log *lg, evs_seq seq)
+{
+    struct last_rec l;
+
+    for (evs_seq from = 1; from <= seq; from = l.span.end) {
+        if (log_span(lg, from, &l.span) < 0)
+            return false; /* can't be: it is visible */
+        l.seq = MIN(l.span.end - 1, seq);
+        if (io_guarded(is_empty, &l) > 0)
+            return true;
+    }
+    return false;
+}
+
 /* The checkpoint counts on recs of all lines up to it, which it made durable: an idx that is gone since is
  * made again from the lines only. */
 static int belongs(const struct log *lg, const struct checkpoint_mark *m, struct evs_error *err)
 {
     struct checkpoint_mark is = {0};
 
-    if (m->seq > log_end(lg) || m->seq > log_recs_end(lg))
+    if (m->seq > log_end(lg) || m->seq > log_recs_end(lg) || has_empty_recs(lg, m->seq))
         return 0;
     int r = checkpoint_mark_at(lg, m->seq, &is, err);
-    return r < 0 ? r : is.line_crc == m->line_crc;
+    return r < 0 ? r : is.line_crc == m->line_crc && !checkpoint_first_differs(&is, m);
 }
 
 static void names_of(const void *ix, const struct line *l, uint32_t *ret_entity, uint32_t *ret_type)
@@ -129,7 +163,7 @@ int recover_index(int dirfd, bool read_only, struct log *lg, struct index **ret_
     if (r < 0)
         return r;
     bool kept = dirfd >= 0 && checkpoint_read(dirfd, ix, &m, &bytes, NULL) == 0;
-    if (kept && m.seq > log_end(lg)) {
+    if (kept && m.seq > log_end(lg) && !checkpoint_is_foreign(lg, &m)) {
         index_free(ix);
         return fail_missing(lg, m.seq, err);
     }
@@ -166,4 +200,17 @@ int recover_index(int dirfd, bool read_only, struct log *lg, struct index **ret_
     *ret_seq = m.seq;
     *ret_recorded_us = newest.recorded_us;
     return 0;
+}
+
+int recover_check(struct log *lg, struct evs_error *err)
+{
+    struct index *ix;
+    int r = index_new(&ix, err);
+
+    if (r < 0)
+        return r;
+    struct replay rp = {.ix = ix, .lg = lg, .err = err, .next = 1, .dry = true};
+    r = replay(&rp);
+    index_free(ix);
+    return r;
 }

@@ -11,4 +11,7 @@
 int recover_index(int dirfd, bool read_only, struct log *lg, struct index **ret_ix,
                   evs_seq *ret_seq, int64_t *ret_recorded_us, struct evs_error *err) NEEDS_COMMIT;
 
+/* Would a replay of all lines succeed? Changes nothing of the log. */
+int recover_check(struct log *lg, struct evs_error *err) NEEDS_COMMIT;
+
 #endif

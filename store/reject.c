@@ -2,6 +2,8 @@
 /* rejected.jsonl. One line an entry, fields always in this order:
  *     {"time":T,"uid":N,"pid":N,"path":S,"reason":S,"text":S,"errno":S,"pos":N|null,
  *      "detail":S,"value":S,"crc":C}
+ * and between detail and value, where a pinned schema was broken:
+ *     "instance_path":S,"schema_path":S,"keyword":S,"level":"strict"|"warn"
  * (1) text[0, n) is all there is: whole lines, each at most LINE_MAX_BYTES; n is at most
  *     LIMIT_REJECTED_BYTES + LINE_MAX_BYTES. What is asked for is answered from it, never from
  *     the file.
@@ -30,9 +32,11 @@
 #define TEMPORARY_NAME  "rejected.jsonl.tmp"
 #define PATH_KEPT_BYTES 4096u
 /* A byte becomes at most six (\u00xx). */
-#define LINE_MAX_BYTES (6u * (LIMIT_REJECTED_VALUE_BYTES + PATH_KEPT_BYTES + 160u) + 512u)
-#define KEPT_BYTES     (LIMIT_REJECTED_BYTES / 2)
-#define UIDS           64 /* counted apart when trimming; all further ones share the last part */
+#define LINE_MAX_BYTES                                                                             \
+    (6u * (LIMIT_REJECTED_VALUE_BYTES + PATH_KEPT_BYTES + 160u + 3u * POINTER_BYTES) + 640u)
+#define POINTER_BYTES 256u /* of a path in a value or schema, what is kept */
+#define KEPT_BYTES    (LIMIT_REJECTED_BYTES / 2)
+#define UIDS          64 /* counted apart when trimming; all further ones share the last part */
 
 static const char head[] = "{\"time\":\"";
 static const char uid_key[] = "\",\"uid\":";
@@ -149,6 +153,19 @@ static char *put_string(char *out, struct slice s, size_t max)
     return out;
 }
 
+static struct slice text_of(const char *s)
+{
+    return (struct slice){s, strlen(s)};
+}
+
+static char *put_schema(char *p, const struct reject_schema *s)
+{
+    p = put_string(put(p, ",\"instance_path\":"), text_of(s->instance_path), POINTER_BYTES);
+    p = put_string(put(p, ",\"schema_path\":"), text_of(s->schema_path), POINTER_BYTES);
+    p = put_string(put(p, ",\"keyword\":"), text_of(s->keyword), POINTER_BYTES);
+    return put(p, s->warned ? ",\"level\":\"warn\"" : ",\"level\":\"strict\"");
+}
+
 /* The whole line at out, which has room for LINE_MAX_BYTES. Returns its length. */
 static size_t format_line(struct clock_text *clock, const struct reject_entry *e, char *out)
 {
@@ -161,14 +178,15 @@ static size_t format_line(struct clock_text *clock, const struct reject_entry *e
     p += sprintf(p, "%" PRIu32 ",\"pid\":%d,\"path\":", (uint32_t)e->uid, (int)e->pid);
     p = put_string(p, e->path, PATH_KEPT_BYTES);
     p += sprintf(p, ",\"reason\":\"%s\",\"text\":", evs_reason_name(why->why));
-    p = put_string(p, (struct slice){evs_reason_text(why->why), strlen(evs_reason_text(why->why))},
-                   160);
+    p = put_string(p, text_of(evs_reason_text(why->why)), 160);
     p += code ? sprintf(p, ",\"errno\":\"%s\",\"pos\":", code)
               : sprintf(p, ",\"errno\":\"%d\",\"pos\":", why->code);
     p += why->pos == EVS_NOWHERE ? sprintf(p, "null") : sprintf(p, "%" PRIu64, why->pos);
     p = put(p, ",\"detail\":");
     p = put_string(p, (struct slice){why->detail, strnlen(why->detail, sizeof why->detail)},
                    sizeof why->detail);
+    if (e->schema)
+        p = put_schema(p, e->schema);
     p = put(p, ",\"value\":");
     p = put_string(p, e->value, LIMIT_REJECTED_VALUE_BYTES);
     p += sprintf(p, "%s%08" PRIx32 "\"}\n", crc_key, crc32c(0, out, (size_t)(p - out)));
@@ -401,7 +419,7 @@ void reject_close(struct reject *r)
 void reject_add(struct reject *r, const struct reject_entry *e)
 {
     (void)pthread_mutex_lock(&r->lock);
-    r->count++;
+    r->count += !(e->schema && e->schema->warned);
     if (r->n >= LIMIT_REJECTED_BYTES) {
         trim(r);
         if (r->dirfd >= 0)

@@ -16,6 +16,11 @@ struct reject_entry {
     struct slice path;           /* of the file that was written */
     const struct evs_error *why; /* pos: the byte in that write */
     struct slice value; /* the first LIMIT_REJECTED_VALUE_BYTES are kept, as a JSON string */
+    /* Of what broke a pinned schema; NULL: nothing of that. Borrowed, as is why. */
+    const struct reject_schema {
+        const char *instance_path, *schema_path, *keyword;
+        bool warned; /* it is stored all the same, and not counted */
+    } * schema;
 };
 /* A file that can't be opened or read is as if empty. NULL in *ret only without memory. */
 int reject_open(int dirfd, bool read_only, struct reject **ret, struct evs_error *err);

@@ -11,6 +11,7 @@
 #include "ingest.h"
 #include "io.h"
 #include "keeper.h"
+#include "schemas.h"
 #include "limits.h"
 
 #include <errno.h>
@@ -170,15 +171,6 @@ struct before { /* the log as it is found */
         end; /* where it ends when it is opened; UINT64_MAX: it can't be, or is shorter than it was */
 };
 
-/* A checkpoint of another log tells nothing of this one. */
-static bool is_foreign(const struct log *lg, const struct checkpoint_mark *m)
-{
-    struct checkpoint_mark is;
-
-    return m->seq > 0 && m->seq <= log_end(lg) && checkpoint_mark_at(lg, m->seq, &is, NULL) == 0 &&
-           is.line_crc != m->line_crc;
-}
-
 static int look(struct repair *rp, struct before *b, struct evs_error *err) UNANALYSED;
 static int look(struct repair *rp, struct before *b, struct evs_error *err)
 {
@@ -202,8 +194,8 @@ static int look(struct repair *rp, struct before *b, struct evs_error *err)
     r = log_open(rp->dirfd, &o, &lg, &why);
     if (r < 0 && why.why != EVS_DAMAGED && why.code != EIO)
         return evs_fail_as(err, &why);
-    if (r == 0 && is_foreign(lg, &m))
-        m.seq = 0; /* up to there nothing is known, and beyond */
+    if (r == 0 && checkpoint_is_foreign(lg, &m))
+        m.seq = 0; /* it tells nothing of this log */
     b->kept_to = m.seq;
     b->known = MAX(m.seq, t.last);
     b->end = r < 0 || log_end(lg) < b->known ? UINT64_MAX : log_end(lg);
@@ -221,6 +213,8 @@ static int make_derived(struct repair *rp, struct evs_error *err)
 
     if (r < 0)
         return evs_fail_errno(err, r, CHECKPOINT_FILE);
+    if ((r = schemas_remove(rp->dirfd)) < 0)
+        return evs_fail_errno(err, r, "schemas");
     if ((r = evs_open(rp->dir, &o, &st, err)) < 0)
         return r;
     keeper_stop(st);
@@ -230,6 +224,8 @@ static int make_derived(struct repair *rp, struct evs_error *err)
         r = chain_open(rp->dirfd, st->lg, &st->chain, err);
     while (r >= 0 && chain_extend(st->chain, UINT32_MAX))
         ;
+    if (r >= 0)
+        r = schemas_finish(st, err);
     e = evs_close(st, r < 0 ? NULL : err);
     return r < 0 ? r : e;
 }
@@ -281,18 +277,41 @@ static int take_lock(int dirfd, const char *dir, struct hold *ret, struct evs_er
                              : 0;
 }
 
+static int give_dir(const struct repair *rp, const char *path, const struct stat *st)
+{
+    const struct give g = {st->st_uid, st->st_uid, st->st_gid, -1};
+    int fd AUTO_CLOSE = io_open(rp->dirfd, path, O_RDONLY | O_DIRECTORY, 0);
+
+    return fd == -ENOENT || fd == -ENOTDIR ? 0 : fd < 0 ? fd : give_files(fd, &g);
+}
+
+struct giving_schemas {
+    const struct repair *rp;
+    const struct stat *st;
+};
+
+static int give_type(void *arg, const char *name)
+{
+    const struct giving_schemas *g = arg;
+    char path[280];
+
+    (void)snprintf(path, sizeof path, "schemas/%s", name);
+    return give_dir(g->rp, path, g->st);
+}
+
 /* Also where nothing was to be repaired: an interrupted one may have. */
 static int give_back(const struct repair *rp, struct evs_error *err)
 {
-    static const char *const dirs[] = {"log", DAMAGED_DIR, "."};
+    static const char *const dirs[] = {"log", DAMAGED_DIR, "schemas", "."};
     struct stat st;
     int r = io_stat(rp->dirfd, &st);
 
-    for (size_t i = 0; i < ARRAY_LEN(dirs) && r == 0; i++) {
-        const struct give g = {st.st_uid, st.st_uid, st.st_gid, -1};
-        int fd AUTO_CLOSE = io_open(rp->dirfd, dirs[i], O_RDONLY | O_DIRECTORY, 0);
-        r = fd == -ENOENT ? 0 : fd < 0 ? fd : give_files(fd, &g);
-    }
+    if (r == 0)
+        r = io_list(rp->dirfd, "schemas", give_type, &(struct giving_schemas){rp, &st});
+    if (r == -ENOENT || r == -ENOTDIR)
+        r = 0;
+    for (size_t i = 0; i < ARRAY_LEN(dirs) && r == 0; i++)
+        r = give_dir(rp, dirs[i], &st);
     return r < 0 ? evs_fail_errno(err, r, rp->dir) : 0;
 }
 

@@ -37,7 +37,7 @@ struct remake {
     uint64_t written;
     int64_t recorded_us; /* of the line before, as is tx */
     uint32_t tx;
-    struct clock_text clock;
+    struct line_memo memo;
     struct evs_error *err;
 };
 
@@ -197,7 +197,7 @@ static int write_lost(struct remake *m, size_t i)
     char *p = room_for(m, line_bound(&line));
     if (!p)
         return evs_fail(m->err, EVS_NO_MEMORY, EVS_NOWHERE);
-    m->n += line_write(&line, &m->clock, p, &data, &crc);
+    m->n += line_write(&line, &m->memo, p, &data, &crc);
     m->tx = tx;
     return 0;
 }
@@ -426,7 +426,6 @@ int repair_log(struct repair *rp, struct survey *s, const struct lost_event *los
     struct remake m = {.rp = rp, .s = s, .lost = lost, .fd = -1, .err = err};
     int r;
 
-    m.clock.second = INT64_MIN;
     m.aside = calloc(s->n_files + 1, sizeof *m.aside);
     if (!m.aside)
         return evs_fail(err, EVS_NO_MEMORY, EVS_NOWHERE);

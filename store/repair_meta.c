@@ -16,8 +16,37 @@
 #define GOOD_DIR   "meta.good"
 #define COPY_BYTES ((size_t)64 << 10)
 
-static int copy_file(int dirfd, const char *from, const char *to)
+#define SECTOR 512u
+
+/* What the disk doesn't give is zeros, sector by sector; in *ret_gone how many. */
+static ssize_t read_all_there_is(int fd, char *buf, size_t n, uint64_t at, uint64_t *ret_gone)
 {
+    struct stat st;
+    ssize_t got = io_read_all(fd, buf, n, at);
+
+    if (got != -EIO)
+        return got;
+    int r = io_stat(fd, &st);
+    if (r < 0 || (uint64_t)st.st_size <= at)
+        return r;
+    n = MIN(n, (uint64_t)st.st_size - at);
+    for (size_t i = 0; i < n; i += SECTOR) {
+        const size_t k = MIN(n - i, SECTOR);
+        got = io_read_all(fd, buf + i, k, at + i);
+        if (got < 0 && got != -EIO)
+            return got;
+        *ret_gone += got < 0;
+        if (got < (ssize_t)k)
+            memset(buf + i + MAX(got, 0), 0, k - (size_t)MAX(got, 0));
+    }
+    return (ssize_t)n;
+}
+
+static int copy_file(const struct repair *rp, const char *from, const char *to)
+{
+    const int dirfd = rp->dirfd;
+    uint64_t gone = 0;
+
     char *buf AUTO_FREE = malloc(COPY_BYTES);
     int a AUTO_CLOSE = io_open(dirfd, from, O_RDONLY, 0);
     int b AUTO_CLOSE = a < 0 ? -1 : io_open(dirfd, to, O_WRONLY | O_CREAT | O_TRUNC, 0600);
@@ -27,11 +56,14 @@ static int copy_file(int dirfd, const char *from, const char *to)
     if (a < 0 || b < 0 || !buf)
         return a < 0 ? a : b < 0 ? b : -ENOMEM;
     for (uint64_t at = 0; r == 0 && n > 0; at += (uint64_t)n) {
-        n = io_read_all(a, buf, COPY_BYTES, at);
+        n = read_all_there_is(a, buf, COPY_BYTES, at, &gone);
         if (n < 0)
             return (int)n;
         r = n ? io_write_all(b, buf, (size_t)n, at) : 0;
     }
+    if (gone && r == 0)
+        repair_say(rp, "%s: the disk does not give %llu sectors of it", from,
+                   (unsigned long long)gone);
     return r;
 }
 
@@ -41,18 +73,19 @@ static void count_nothing(void *arg, const char *finding)
     (void)finding;
 }
 
-/* 1: it is damaged; 0: it is well, or there is none. */
+/* 1: it is damaged, or the disk doesn't give it; 0: it is well, or there is none. */
 static int is_damaged(const struct repair *rp, struct evs_error *err)
 {
     struct meta *m = NULL;
     struct evs_error why;
     int r = meta_open(rp->dir, true, &m, &why);
 
-    if (r < 0)
-        return why.why == EVS_DAMAGED ? 1 : evs_fail_as(err, &why);
-    r = meta_verify(m, count_nothing, NULL, err);
+    if (r == 0)
+        r = meta_verify(m, count_nothing, NULL, &why);
     meta_close(m);
-    return r > 0 ? 1 : r;
+    if (r < 0)
+        return why.code == EIO ? 1 : evs_fail_as(err, &why); /* as is DAMAGED */
+    return r > 0;
 }
 
 static int make_new(const struct repair *rp, struct evs_error *err)
@@ -69,9 +102,9 @@ static int make_new(const struct repair *rp, struct evs_error *err)
     (void)snprintf(new, n, "%s/" NEW_DIR, rp->dir);
     if ((r = io_mkdir(rp->dirfd, OLD_DIR, 0700)) < 0 ||
         (r = io_mkdir(rp->dirfd, NEW_DIR, 0700)) < 0 ||
-        (r = copy_file(rp->dirfd, "meta.db", OLD_DIR "/meta.db")) < 0)
+        (r = copy_file(rp, "meta.db", OLD_DIR "/meta.db")) < 0)
         return evs_fail_errno(err, r, "meta.db");
-    r = copy_file(rp->dirfd, "meta.db-wal", OLD_DIR "/meta.db-wal");
+    r = copy_file(rp, "meta.db-wal", OLD_DIR "/meta.db-wal");
     if (r < 0 && r != -ENOENT)
         return evs_fail_errno(err, r, "meta.db-wal");
     if ((r = meta_open(new, false, &m, err)) < 0)
@@ -84,7 +117,7 @@ static int make_new(const struct repair *rp, struct evs_error *err)
     r = fd < 0 ? fd : io_sync(fd);
     if (r < 0)
         return evs_fail_errno(err, r, NEW_DIR);
-    repair_say(rp, "meta.db: a new one has the %llu owners that were whole",
+    repair_say(rp, "meta.db: a new one has the %llu owners and pinned schemas that were whole",
                (unsigned long long)mended.kept);
     return 0;
 }

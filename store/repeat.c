@@ -128,3 +128,16 @@ enum repeat repeat_find_batch(const struct index *ix, const struct batch *b,
             return r;
     return REPEAT_NEW;
 }
+
+evs_seq repeat_find_lines(const struct index *ix, const struct line *lines,
+                          const struct log_rec *recs, const struct prepared *p, evs_seq end)
+{
+    const struct stage *ids = &ix->staged_ids;
+
+    for (uint32_t i = stage_first(ids, p->id_hash); i; i = stage_next(ids, i)) {
+        const evs_seq seq = stage_at(ids, i)->value, k = seq - end - 1;
+        if (seq < p->seq && recs[k].entity == p->entity && same_id(&lines[k], p->ev.id))
+            return seq;
+    }
+    return 0;
+}

@@ -15,4 +15,9 @@ enum repeat repeat_find(const struct index *ix, const struct log *lg, const stru
 enum repeat repeat_find_batch(const struct index *ix, const struct batch *b,
                               const struct prepared *p, evs_seq end);
 
+/* Among lines that are being stored as they are, from seq end + 1 on: ids are staged, recs have the numbers. Of which
+ * event before p->seq, or 0. */
+evs_seq repeat_find_lines(const struct index *ix, const struct line *lines,
+                          const struct log_rec *recs, const struct prepared *p, evs_seq end);
+
 #endif

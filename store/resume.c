@@ -101,26 +101,22 @@ static int add_name(struct names *l, int kind, evs_seq first)
 static int take_name(void *arg, const char *name)
 {
     struct names *l = arg;
-    evs_seq first = 0;
-    size_t i = 0;
+    const char *suffix;
+    evs_seq first = segment_first(name, &suffix);
 
-    for (; i < 20 && name[i] >= '0' && name[i] <= '9'; i++)
-        if (__builtin_mul_overflow(first, 10, &first) ||
-            __builtin_add_overflow(first, (unsigned)(name[i] - '0'), &first))
-            return 0;
-    if (i < 20 || first == 0)
+    if (first == 0)
         return 0;
-    if (strcmp(name + i, ".jsonl") == 0)
+    if (strcmp(suffix, ".jsonl") == 0)
         return add_name(l, LINES, first);
-    if (strcmp(name + i, ".idx") == 0)
+    if (strcmp(suffix, ".idx") == 0)
         return add_name(l, IDX, first);
-    if (strcmp(name + i, ".jsonl.zst") == 0) {
+    if (strcmp(suffix, ".jsonl.zst") == 0) {
         int r = add_name(l, PACKED, first);
         return r < 0 ? r : add_name(l, LINES, first);
     }
-    if (strcmp(name + i, ".cut") == 0)
+    if (strcmp(suffix, ".cut") == 0)
         l->cut = MAX(l->cut, first);
-    bool tmp = strcmp(name + i, ".tmp") == 0 || strcmp(name + i, ".zst.tmp") == 0;
+    bool tmp = strcmp(suffix, ".tmp") == 0 || strcmp(suffix, ".zst.tmp") == 0;
     return tmp && !l->read_only ? io_remove(l->dirfd, name) : 0;
 }
 
@@ -319,7 +315,8 @@ static int read_tail(const struct segment *s, evs_seq limit, struct segment_mark
                      struct segment_mark *ret_bad, struct evs_error *err)
 {
     struct log_walked *out AUTO_FREE = malloc(LOG_WALK_LINES * sizeof *out);
-    struct segment_walk w = {s->lines, s->synced.bytes, s->size, durable_end(s), 0};
+    struct segment_walk w = {
+        .lines = s->lines, .pos = s->synced.bytes, .end = s->size, .seq = durable_end(s)};
     int n = 1;
 
     if (!out)

@@ -54,7 +54,8 @@ static UNANALYSED int write_lines(struct segment *const *s, size_t n, int fd, ui
 static UNANALYSED int make_recs(const struct segment *s, struct segment_mark from, uint64_t *at,
                                 struct log_rec **out)
 {
-    struct segment_walk w = {s->lines, from.bytes, s->tail.bytes, s->first + from.n, 0};
+    struct segment_walk w = {
+        .lines = s->lines, .pos = from.bytes, .end = s->tail.bytes, .seq = s->first + from.n};
     int n, r = 0, fd AUTO_CLOSE = -1;
     char name[SEGMENT_NAME_BYTES];
     struct log_walked *l = malloc(LOG_WALK_LINES * sizeof *l);

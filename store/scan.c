@@ -15,325 +15,244 @@
 #include "scan.h"
 
 #include "limits.h"
+#include "scan_walk.h"
 
 #include <assert.h>
 
-#if defined(__SSE2__)
-#include <emmintrin.h>
-#endif
+/* ---- outlines -------------------------------------------------------------------------------- */
 
-enum { FRAME_OBJECT = 1, FRAME_BROKEN = 2 };
-
-struct walk {
-    const char *end;
-    const char *at;      /* of the failure */
-    enum evs_reason why; /* EVS_OK_: none, or unfinished */
-    unsigned depth;
-    bool any_lines;
-    bool breaks;      /* a CR or LF was met between tokens */
-    bool ends;        /* the input ends at end: a number may end there */
-    bool transaction; /* the outermost array may break after its commas */
-    uint8_t frame[LIMIT_DEPTH + 1];
+/* The value of the walk is the one element of an array that does not exist: h[base] in the end. */
+struct outline {
+    const struct scan_outliner *by;
+    uint64_t key0, key1;            /* its key */
+    uint64_t h[LIMIT_DEPTH + 1];    /* of the container at a depth */
+    uint64_t last[LIMIT_DEPTH + 1]; /* of its last element, or of the name whose value comes */
 };
 
-static const char *fail(struct walk *w, enum evs_reason why, const char *at)
+static inline uint64_t mix(uint64_t a, uint64_t b)
 {
-    w->why = why;
-    w->at = at;
+    const unsigned __int128 product = (unsigned __int128)a * b;
+
+    return (uint64_t)product ^ (uint64_t)(product >> 64);
+}
+
+/* A name of n < 16 bytes, with zeros behind it. */
+static inline uint64_t hash_short(const struct outline *o, size_t n, uint64_t a, uint64_t b)
+{
+    return mix(o->key0 ^ n ^ a, o->key1 ^ b);
+}
+
+static inline uint64_t hash_name(const struct outline *o, const char *p, size_t n)
+{
+    uint64_t h = o->key0 ^ n, two[2] = {0};
+
+    if (n < sizeof two) {
+        memcpy(two, p, n);
+        return hash_short(o, n, two[0], two[1]);
+    }
+    for (; n > 16; p += 8, n -= 8)
+        h = mix(h ^ load64(p), o->key1);
+    return mix(h ^ load64(p), o->key1 ^ load64(p + n - 8));
+}
+
+/* A value is whole: it goes to the container that it is in, at depth. */
+static inline void outline_put(struct outline *o, const struct walk *w, unsigned depth, uint64_t v)
+{
+    if (LIKELY(w->frame[depth] & FRAME_OBJECT)) {
+        o->h[depth] = mix(o->h[depth] ^ o->last[depth], o->key1 ^ v);
+    } else if (v != o->last[depth]) {
+        o->h[depth] = mix(o->h[depth], o->key1 ^ v);
+        o->last[depth] = v;
+    }
+}
+
+static inline void outline_enter(struct outline *o, unsigned depth, bool object)
+{
+    o->h[depth] = o->key0 + (object ? 1 : 2);
+    o->last[depth] = 0;
+}
+
+static inline void outline_leave(struct outline *o, const struct walk *w)
+{
+    outline_put(o, w, w->depth - 1, mix(o->h[w->depth], o->key1));
+}
+
+/* As plain(), and whether ':' or '@' is among those bytes. */
+#if defined(__SSE2__)
+static inline const char *plain_marked(const char *p, const char *end, bool *marked)
+{
+    __m128i marks = _mm_setzero_si128();
+
+    while (LIKELY(end - p >= PLAIN_STEP)) {
+        __m128i v = _mm_loadu_si128((const __m128i *)(const void *)p);
+        __m128i mark = _mm_or_si128(_mm_cmpeq_epi8(v, _mm_set1_epi8(':')),
+                                    _mm_cmpeq_epi8(v, _mm_set1_epi8('@')));
+        unsigned i = plain_step(p);
+        if (LIKELY(i < PLAIN_STEP)) {
+            *marked |=
+                _mm_movemask_epi8(marks) || ((unsigned)_mm_movemask_epi8(mark) & ((1u << i) - 1));
+            return p + i;
+        }
+        marks = _mm_or_si128(marks, mark);
+        p += PLAIN_STEP;
+    }
+    *marked |= _mm_movemask_epi8(marks) != 0;
+    for (; p < end && is_plain((unsigned char)*p); p++)
+        *marked |= *p == ':' || *p == '@';
+    return p;
+}
+#else
+static inline const char *plain_marked(const char *p, const char *end, bool *marked)
+{
+    for (; p < end && is_plain((unsigned char)*p); p++)
+        *marked |= *p == ':' || *p == '@';
+    return p;
+}
+#endif
+
+/* A string's rest of less than 16 plain bytes at p; NULL: perhaps another. */
+static inline const char *string_short(const char *p, const char *end, bool *ret_marked)
+{
+#if defined(__SSE2__)
+    if (LIKELY(end - p > PLAIN_STEP)) {
+        __m128i v = _mm_loadu_si128((const __m128i *)(const void *)p);
+        __m128i mark = _mm_or_si128(_mm_cmpeq_epi8(v, _mm_set1_epi8(':')),
+                                    _mm_cmpeq_epi8(v, _mm_set1_epi8('@')));
+        unsigned n = plain_step(p);
+        *ret_marked = (unsigned)_mm_movemask_epi8(mark) & ((1u << n) - 1);
+        return n < PLAIN_STEP && p[n] == '"' ? p + n + 1 : NULL;
+    }
+#else
+    (void)p, (void)end, (void)ret_marked;
+#endif
     return NULL;
 }
 
-static const char *unfinished(struct walk *w)
+/* The rest of a string, p behind its opening quote, and whether it holds ':' or '@'. */
+static __attribute__((noinline)) const char *string_any(struct walk *w, const char *p,
+                                                        bool *ret_marked)
 {
-    return fail(w, EVS_OK_, w->end);
-}
+    bool marked = false;
 
-/* ---- strings --------------------------------------------------------------------------------- */
-
-static inline bool is_plain(unsigned char c)
-{
-    return c >= 0x20 && c < 0x80 && c != '"' && c != '\\';
-}
-
-#if defined(__SSE2__)
-#define PLAIN_STEP 16
-/* Index of the first of 16 bytes that is not plain; 16 if all are. As signed numbers, 0x80 and
- * above are below 0x20 too: one comparison finds both. */
-static inline unsigned plain_step(const char *p)
-{
-    __m128i v = _mm_loadu_si128((const __m128i *)(const void *)p);
-    __m128i odd = _mm_cmplt_epi8(v, _mm_set1_epi8(0x20));
-
-    odd = _mm_or_si128(odd, _mm_cmpeq_epi8(v, _mm_set1_epi8('"')));
-    odd = _mm_or_si128(odd, _mm_cmpeq_epi8(v, _mm_set1_epi8('\\')));
-    return (unsigned)__builtin_ctz((unsigned)_mm_movemask_epi8(odd) | 0x10000u);
-}
-#else
-#define PLAIN_STEP 8
-/* The same for 8 bytes in a word. A byte's high bit in odd may be a false alarm only behind a
- * true one (a borrow), so the first byte that is really odd is found by looking at them. */
-static inline unsigned plain_step(const char *p)
-{
-    const uint64_t ones = 0x0101010101010101u, highs = ones * 0x80;
-    uint64_t v = load64(p), q = v ^ (ones * '"'), b = v ^ (ones * '\\');
-    uint64_t odd = (v | (v - ones * 0x20) | (q - ones) | (b - ones)) & highs;
-    unsigned i = 0;
-
-    if (LIKELY(odd == 0))
-        return 8;
-    while (i < 8 && is_plain((unsigned char)p[i]))
-        i++;
-    return i;
-}
-#endif
-
-/* The first byte that is not plain, or end. */
-static inline const char *plain(const char *p, const char *end)
-{
-    while (LIKELY(end - p >= PLAIN_STEP)) {
-        unsigned i = plain_step(p);
-        p += i;
-        if (i < PLAIN_STEP)
-            return p;
-    }
-    while (p < end && is_plain((unsigned char)*p))
-        p++;
-    return p;
-}
-
-/* What may follow a lead byte: how many bytes, and the range of the first of them. This is the
- * table of well-formed sequences in the Unicode standard: no overlong forms, no surrogates,
- * nothing above U+10FFFF. 0: not a lead byte. */
-static inline unsigned utf8_lead(unsigned char c, unsigned char *ret_low, unsigned char *ret_high)
-{
-    *ret_low = c == 0xe0 ? 0xa0 : c == 0xf0 ? 0x90 : 0x80;
-    *ret_high = c == 0xed ? 0x9f : c == 0xf4 ? 0x8f : 0xbf;
-    return c < 0xc2 ? 0 : c < 0xe0 ? 1 : c < 0xf0 ? 2 : c < 0xf5 ? 3 : 0;
-}
-
-/* A run of bytes of 0x80 and above, at p. */
-static const char *utf8_run(struct walk *w, const char *p)
-{
-    while (p < w->end && (unsigned char)*p >= 0x80) {
-        unsigned char low, high;
-        unsigned more = utf8_lead((unsigned char)*p, &low, &high);
-        if (more == 0)
-            return fail(w, EVS_BAD_UTF8, p);
-        for (p++; more > 0; more--, p++) {
-            if (p == w->end)
-                return unfinished(w);
-            if ((unsigned char)*p < low || (unsigned char)*p > high)
-                return fail(w, EVS_BAD_UTF8, p);
-            low = 0x80;
-            high = 0xbf;
-        }
-    }
-    return p;
-}
-
-/* 0-15, or -1. */
-static inline int hex_digit(char c)
-{
-    return c >= '0' && c <= '9'   ? c - '0'
-           : c >= 'a' && c <= 'f' ? c - 'a' + 10
-           : c >= 'A' && c <= 'F' ? c - 'A' + 10
-                                  : -1;
-}
-
-/* An escape, p at its backslash. Surrogates are not paired here: data is kept as written. */
-static const char *escape(struct walk *w, const char *p)
-{
-    if (++p == w->end)
-        return unfinished(w);
-    switch (*p) {
-    case '"':
-    case '\\':
-    case '/':
-    case 'b':
-    case 'f':
-    case 'n':
-    case 'r':
-    case 't':
-        return p + 1;
-    case 'u':
-        for (int i = 0; i < 4; i++) {
-            if (++p == w->end)
-                return unfinished(w);
-            if (hex_digit(*p) < 0)
-                return fail(w, EVS_BAD_JSON, p);
-        }
-        return p + 1;
-    default:
-        return fail(w, EVS_BAD_JSON, p);
-    }
-}
-
-/* What is not plain in a string, at p. */
-static const char *not_plain(struct walk *w, const char *p)
-{
-    if (*p == '\\')
-        return escape(w, p);
-    if ((unsigned char)*p >= 0x80)
-        return utf8_run(w, p);
-    return fail(w, *p == '\n' && !w->any_lines ? EVS_LINE_BREAK : EVS_BAD_JSON, p);
-}
-
-/* The rest of a string, p behind its opening quote. */
-static inline const char *string(struct walk *w, const char *p)
-{
     for (;;) {
-        p = plain(p, w->end);
+        p = plain_marked(p, w->end, &marked);
         if (UNLIKELY(p == w->end))
             return unfinished(w);
-        if (LIKELY(*p == '"'))
+        if (LIKELY(*p == '"')) {
+            *ret_marked = marked;
             return p + 1;
+        }
         p = not_plain(w, p);
         if (!p)
             return NULL;
     }
 }
 
-/* ---- numbers and literals -------------------------------------------------------------------- */
-
-static inline bool is_digit(char c)
+static inline const char *string_marked(struct walk *w, const char *p, bool *ret_marked)
 {
-    return c >= '0' && c <= '9';
+    const char *behind = string_short(p, w->end, ret_marked);
+
+    return behind ? behind : string_any(w, p, ret_marked);
 }
 
-/* One digit or more. */
-static inline const char *digits(struct walk *w, const char *p)
+#define OUTLINE_KIND(k) ((uint64_t)(k)*0x9e3779b97f4a7c15u)
+
+/* May class_of() say anything but 0? s[0] is the quote of a string of n bytes without an escape. */
+static inline bool has_class(const char *s, size_t n, bool marked)
 {
-    if (UNLIKELY(p == w->end))
-        return unfinished(w);
-    if (UNLIKELY(!is_digit(*p)))
-        return fail(w, EVS_BAD_JSON, p);
-    do
-        p++;
-    while (p < w->end && is_digit(*p));
-    return p;
+    return marked ||
+           (n >= 7 && n <= 36 &&
+            (s[5] == '-' || s[2] == '.' || s[3] == '.' || s[4] == '.' || (n >= 9 && s[9] == '-')));
 }
 
-/* p is where a number or literal may end; at the end of the input only if nothing can follow. */
-static inline const char *may_end(struct walk *w, const char *p)
-{
-    return LIKELY(p < w->end) || w->ends ? p : unfinished(w);
-}
+static const uint8_t kinds[256] = {['n'] = 1, ['t'] = 2, ['f'] = 2, ['-'] = 3, ['0' ... '9'] = 3};
 
-static const char *number(struct walk *w, const char *p)
+static inline const char *scalar_outlined(struct walk *w, const char *p, struct outline *o)
 {
-    if (*p == '-')
-        p++;
-    if (p < w->end && *p == '0')
-        p++; /* a digit behind it belongs to nothing: the caller finds it */
-    else if (!(p = digits(w, p)))
-        return NULL;
-    if (p < w->end && *p == '.' && !(p = digits(w, p + 1)))
-        return NULL;
-    if (p < w->end && (*p == 'e' || *p == 'E')) {
-        p++;
-        if (p < w->end && (*p == '+' || *p == '-'))
-            p++;
-        if (!(p = digits(w, p)))
+    const char *from = p;
+    uint64_t kind;
+    bool marked;
+
+    if (LIKELY(*p == '"')) {
+        w->escaped = false;
+        if (!(p = string_marked(w, p + 1, &marked)))
             return NULL;
-    }
-    return may_end(w, p);
-}
-
-static const char *literal(struct walk *w, const char *p, const char *word)
-{
-    for (; *word; word++, p++) {
-        if (p == w->end)
-            return unfinished(w);
-        if (*p != *word)
-            return fail(w, EVS_BAD_JSON, p);
-    }
-    return may_end(w, p);
-}
-
-static inline const char *scalar(struct walk *w, const char *p)
-{
-    switch (*p) {
-    case '"':
-        return string(w, p + 1);
-    case 't':
-        return literal(w, p, "true");
-    case 'f':
-        return literal(w, p, "false");
-    case 'n':
-        return literal(w, p, "null");
-    default:
-        return *p == '-' || is_digit(*p) ? number(w, p) : fail(w, EVS_BAD_JSON, p);
-    }
-}
-
-/* ---- white space and structure --------------------------------------------------------------- */
-
-/* White space at p, within the container at depth. Out of line: most input has none. */
-static __attribute__((noinline)) const char *blanks(struct walk *w, const char *p, bool may_break)
-{
-    may_break = may_break || w->any_lines || (w->frame[w->depth] & FRAME_BROKEN);
-    for (; p < w->end; p++) {
-        if (*p == ' ' || *p == '\t')
-            continue;
-        if (*p != '\n' && *p != '\r')
-            return p;
-        if (!may_break)
-            return fail(w, EVS_LINE_BREAK, p);
-        w->breaks = true;
-    }
-    return unfinished(w);
-}
-
-/* To the next token. */
-static inline const char *next(struct walk *w, const char *p, bool may_break)
-{
-    return LIKELY(p < w->end && (unsigned char)*p > ' ') ? p : blanks(w, p, may_break);
-}
-
-/* White space behind an opening bracket: here a LF allows those that follow. A CR is right only
- * if a LF comes, which is known at the next token. */
-static __attribute__((noinline)) const char *opening(struct walk *w, const char *p)
-{
-    bool cr = false;
-
-    for (; p < w->end; p++) {
-        if (*p == '\n') {
-            w->frame[w->depth] |= FRAME_BROKEN;
-            return blanks(w, p, true);
+        kind = 16;
+        if (UNLIKELY(has_class(from, (size_t)(p - from) - 2, marked) || w->escaped))
+            kind += o->by->class_of((struct slice){from, (size_t)(p - from)}, w->escaped);
+    } else {
+        kind = kinds[(unsigned char)*p];
+        const char *behind = kind == 3 ? integer_short(p, w->end) : NULL;
+        if (LIKELY(behind != NULL)) {
+            p = behind;
+        } else {
+            w->fraction = false;
+            if (!(p = kind == 3 ? number(w, p) : scalar(w, p)))
+                return NULL;
+            kind += w->fraction;
         }
-        if (*p == '\r')
-            cr = true;
-        else if (*p != ' ' && *p != '\t')
-            break;
     }
-    if (p == w->end)
-        return unfinished(w);
-    if (cr && !w->any_lines)
-        return fail(w, EVS_LINE_BREAK, p);
-    w->breaks |= cr;
+    outline_put(o, w, w->depth, OUTLINE_KIND(kind));
     return p;
 }
 
-/* Enter the container at p; to its first token. */
-static inline const char *enter(struct walk *w, const char *p)
+#define KEY_SHORT 18 /* bytes that key_short() looks at */
+/* A name of less than 16 plain bytes at p, a colon and no blank: to the value; or NULL, and nothing has happened. */
+#if defined(__SSE2__) && defined(__x86_64__)
+static inline const char *key_short(const struct walk *w, const char *p, struct outline *o)
 {
-    if (UNLIKELY(w->depth == LIMIT_DEPTH))
-        return fail(w, EVS_TOO_DEEP, p);
-    w->frame[++w->depth] = *p++ == '{' ? FRAME_OBJECT : 0;
-    return LIKELY(p < w->end && (unsigned char)*p > ' ') ? p : opening(w, p);
-}
+    static const uint8_t keep[32] = {[0 ... 15] = 0xff};
 
-/* A key and its colon; to the value. */
-static inline const char *key(struct walk *w, const char *p)
+    unsigned n = plain_step(p);
+    if (UNLIKELY(n == 16 || memcmp(p + n, "\":", 2) != 0 || (unsigned char)p[n + 2] <= ' '))
+        return NULL;
+    __m128i v = _mm_and_si128(_mm_loadu_si128((const __m128i *)(const void *)p),
+                              _mm_loadu_si128((const __m128i *)(const void *)(keep + 16 - n)));
+    o->last[w->depth] = hash_short(o, n, (uint64_t)_mm_cvtsi128_si64(v),
+                                   (uint64_t)_mm_cvtsi128_si64(_mm_unpackhi_epi64(v, v)));
+    return p + n + 2;
+}
+#else
+static inline const char *key_short(const struct walk *w, const char *p, struct outline *o)
 {
-    if (UNLIKELY(*p != '"'))
-        return fail(w, EVS_BAD_JSON, p);
-    if (!(p = string(w, p + 1)) || !(p = next(w, p, false)))
+    (void)w, (void)p, (void)o;
+    return NULL;
+}
+#endif
+
+static __attribute__((noinline)) const char *key_any(struct walk *w, const char *p,
+                                                     struct outline *o)
+{
+    const char *from = p;
+
+    if (!(p = string(w, p)))
+        return NULL;
+    o->last[w->depth] = hash_name(o, from, (size_t)(p - from) - 1);
+    if (!(p = next(w, p, false)))
         return NULL;
     return LIKELY(*p == ':') ? next(w, p + 1, false) : fail(w, EVS_BAD_JSON, p);
 }
 
-static const char *value(struct walk *w, const char *p)
+static inline const char *key_outlined(struct walk *w, const char *p, struct outline *o)
+{
+    if (UNLIKELY(*p != '"'))
+        return fail(w, EVS_BAD_JSON, p);
+    const char *value = w->end - p > KEY_SHORT ? key_short(w, p + 1, o) : NULL;
+    return LIKELY(value != NULL) ? value : key_any(w, p + 1, o);
+}
+
+/* From behind a value to the next one of an object, where nothing is unusual; else NULL, and nothing has happened. */
+static inline const char *member_short(struct walk *w, const char *p, struct outline *o)
+{
+    if (w->end - p <= KEY_SHORT + 1 || memcmp(p, ",\"", 2) != 0 ||
+        !(w->frame[w->depth] & FRAME_OBJECT))
+        return NULL;
+    return key_short(w, p + 2, o);
+}
+
+/* o: NULL, and compiled without it, where no outline is asked for. */
+static inline __attribute__((always_inline)) const char *walk_value(struct walk *w, const char *p,
+                                                                    struct outline *o)
 {
     const unsigned base = w->depth;
     bool ended;
@@ -342,15 +261,19 @@ static const char *value(struct walk *w, const char *p)
         bool object = *p == '{';
         ended = !object && *p != '[';
         if (ended) {
-            p = scalar(w, p);
+            p = o ? scalar_outlined(w, p, o) : scalar(w, p);
         } else {
             p = enter(w, p);
+            if (o && p)
+                outline_enter(o, w->depth, object);
             if (p && *p == (object ? '}' : ']')) {
                 ended = true;
+                if (o)
+                    outline_leave(o, w);
                 w->depth--;
                 p++;
             } else if (p && object) {
-                p = key(w, p);
+                p = o ? key_outlined(w, p, o) : key(w, p);
             }
         }
         if (UNLIKELY(!p))
@@ -358,6 +281,11 @@ static const char *value(struct walk *w, const char *p)
         while (ended) { /* p is behind one */
             if (w->depth == base)
                 return p;
+            const char *member = o ? member_short(w, p, o) : NULL;
+            if (LIKELY(member != NULL)) {
+                p = member;
+                break;
+            }
             if (!(p = next(w, p, false)))
                 return NULL;
             object = w->frame[w->depth] & FRAME_OBJECT;
@@ -365,10 +293,12 @@ static const char *value(struct walk *w, const char *p)
                 ended = false;
                 p = next(w, p + 1, w->transaction && w->depth == 1 && !object);
                 if (p && object)
-                    p = key(w, p);
+                    p = o ? key_outlined(w, p, o) : key(w, p);
                 if (UNLIKELY(!p))
                     return NULL;
             } else if (LIKELY(*p == (object ? '}' : ']'))) {
+                if (o)
+                    outline_leave(o, w);
                 w->depth--;
                 p++;
             } else {
@@ -376,6 +306,16 @@ static const char *value(struct walk *w, const char *p)
             }
         }
     }
+}
+
+static const char *value(struct walk *w, const char *p)
+{
+    return walk_value(w, p, NULL);
+}
+
+static const char *value_outlined(struct walk *w, const char *p, struct outline *o)
+{
+    return walk_value(w, p, o);
 }
 
 /* ---- public: validating ---------------------------------------------------------------------- */
@@ -410,6 +350,29 @@ ssize_t scan_value(const char *s, size_t n, unsigned flags, bool *ret_breaks, st
     const char *p = value(&w, s);
     if (p && ret_breaks)
         *ret_breaks = w.breaks;
+    return walk_result(&w, s, p, err);
+}
+
+ssize_t scan_outline(const char *s, size_t n, unsigned flags, const struct scan_outliner *by,
+                     bool *ret_breaks, uint64_t *ret_outline, struct evs_error *err)
+{
+    struct outline o;
+    struct walk w;
+
+    if (n == 0)
+        return 0;
+    assert(flags >> 8 <= LIMIT_DEPTH);
+    walk_init(&w, s + n, flags);
+    o.by = by;
+    o.key0 = by->key[0];
+    o.key1 = by->key[1];
+    outline_enter(&o, w.depth, false);
+    const char *p = value_outlined(&w, s, &o);
+    if (p) {
+        *ret_outline = o.h[w.depth];
+        if (ret_breaks)
+            *ret_breaks = w.breaks;
+    }
     return walk_result(&w, s, p, err);
 }
 

@@ -497,7 +497,8 @@ int segment_append(struct segment *s, const char *lines, size_t n_bytes, struct 
     for (uint32_t i = 0; i < n_lines; i++)
         recs[i].check = log_rec_check(&recs[i], s->first + t.n + i);
     if (s->own_lines) {
-        memcpy(s->own_lines + t.bytes, lines, n_bytes);
+        if (lines != s->own_lines + t.bytes) /* else they were written there */
+            memcpy(s->own_lines + t.bytes, lines, n_bytes);
         memcpy(s->own_recs + t.n * sizeof *recs, recs, n_recs);
     } else {
         r = io_write_all(s->fd, lines, n_bytes, t.bytes);

@@ -44,6 +44,7 @@ struct segment {
     char *fix_map;              /* the idx, writable, while recs are being fixed */
     uint64_t fix_bytes;         /* of that mapping */
     int fix_fd;                 /* owned; or -1 */
+    bool unsealed;              /* the header on disk does not say sealed: recs are being fixed */
     uint64_t size, idx_recs;    /* when opened: of the file, and the recs that its idx had */
     bool clean;                 /* when opened: its header said so */
     struct segment_mark synced; /* one thread: the syncer. What a header may call durable */
@@ -60,6 +61,19 @@ struct segment {
 
 /* "00000000000000000001" and suffix (".jsonl", ".idx", ".tmp"). */
 void segment_name(evs_seq first, const char *suffix, char out[SEGMENT_NAME_BYTES]);
+/* The first event that a name begins with, and what stands behind it; 0: the name is none of the log's. */
+static inline evs_seq segment_first(const char *name, const char **ret_suffix)
+{
+    evs_seq first = 0;
+    size_t i = 0;
+
+    for (; i < 20 && name[i] >= '0' && name[i] <= '9'; i++)
+        if (__builtin_mul_overflow(first, 10, &first) ||
+            __builtin_add_overflow(first, (unsigned)(name[i] - '0'), &first))
+            return 0;
+    *ret_suffix = name + i;
+    return i == 20 ? first : 0;
+}
 
 /* Open one of its files (a descriptor, or -errno); fail with its name, or that of any file of the log; how large an
  * idx of n recs is. */
@@ -134,18 +148,20 @@ int segment_write_header(int idx_fd, evs_seq first, struct segment_mark mark, bo
 /* If the file *fd, open for writing, has another name as well, *fd becomes a copy of it under the same name,
  * synced. 1 if so, else 0. */
 int segment_unshare(int dirfd, evs_seq first, int *fd, struct evs_error *err);
-/* Put rec n < tail.n where it differs. Keeps the idx open until done, which also syncs what nobody
- * else would: the idx of a sealed one. */
-int segment_fix(struct segment *s, uint64_t n, const struct log_rec *rec, struct evs_error *err)
-    NEEDS_COMMIT;
+/* Put recs [at, at + n), at + n <= tail.n, where they differ. Keeps the idx open until done. Of a sealed one the header on disk does not
+ * say so from the first rec that differs until done has synced all of them, which nobody else would. */
+int segment_fix(struct segment *s, uint64_t at, const struct log_rec *recs, size_t n,
+                struct evs_error *err) NEEDS_COMMIT;
 int segment_fix_done(struct segment *s, struct evs_error *err);
 
 /* The reading end of a walk: lines of [pos, end), the next one being seq. */
 struct segment_walk {
-    const char *lines;
+    const char *lines; /* from byte `base` on */
     uint64_t pos, end;
     evs_seq seq;
     uint32_t tx; /* of the line before */
+    uint64_t base;
+    struct clock_text near; /* of line_read() */
 };
 /* Up to cap lines. Their number, 0 at the end; -EBADMSG: a bad line at pos; -EIO: the disk gave no
  * page. */

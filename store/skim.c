@@ -13,6 +13,10 @@
 
 #include "limits.h"
 
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
 /* ---- skim ------------------------------------------------------------------------------------ */
 
 void skim_init(struct skim *k, bool transaction)
@@ -183,16 +187,80 @@ enum scan_kind scan_kind(char c)
     }
 }
 
+/* What ends a number or a literal, and what stands between tokens. */
+enum { ENDS = 1, SPACE = 2 };
+static const unsigned char classes[256] = {
+    [' '] = ENDS | SPACE, ['\n'] = ENDS | SPACE, ['\t'] = ENDS | SPACE, ['\r'] = ENDS | SPACE,
+    [','] = ENDS,         [']'] = ENDS,          ['}'] = ENDS};
+
+#if defined(__SSE2__)
+#define STEP 16
+/* Of 16 bytes, as bits: which are '"' or '\\'. */
+static inline unsigned quotes(const char *s)
+{
+    __m128i v = _mm_loadu_si128((const __m128i *)(const void *)s);
+    __m128i found =
+        _mm_or_si128(_mm_cmpeq_epi8(v, _mm_set1_epi8('"')), _mm_cmpeq_epi8(v, _mm_set1_epi8('\\')));
+
+    return (unsigned)_mm_movemask_epi8(found);
+}
+
+/* How many of n bytes at s are surely none that ENDS: at most 16. */
+static inline size_t no_ends(const char *s, size_t n)
+{
+    if (n < STEP)
+        return 0;
+    __m128i v = _mm_loadu_si128((const __m128i *)(const void *)s);
+    __m128i found = _mm_or_si128(_mm_cmplt_epi8(v, _mm_set1_epi8(' ' + 1)),
+                                 _mm_cmpeq_epi8(v, _mm_set1_epi8(',')));
+    /* bit 0x20 is all that ']' and '}' differ in */
+    found = _mm_or_si128(found,
+                         _mm_cmpeq_epi8(_mm_or_si128(v, _mm_set1_epi8(0x20)), _mm_set1_epi8('}')));
+    return (unsigned)__builtin_ctz((unsigned)_mm_movemask_epi8(found) | 1u << STEP);
+}
+#else
+#define STEP 1
+static inline unsigned quotes(const char *s)
+{
+    return *s == '"' || *s == '\\';
+}
+
+static inline size_t no_ends(const char *s, size_t n)
+{
+    (void)s;
+    (void)n;
+    return 0;
+}
+#endif
+
+/* From i <= n on, the first byte that is '"' or '\\', or n. The last step begins in front of i where it must. */
+static inline size_t to_quote(const char *s, size_t i, size_t n)
+{
+    unsigned found;
+
+    for (; n - i >= STEP; i += STEP) {
+        if ((found = quotes(s + i)) != 0)
+            return i + (unsigned)__builtin_ctz(found);
+    }
+    if (LIKELY(n >= STEP && i < n)) {
+        found = quotes(s + n - STEP) >> (i - (n - STEP));
+        return found ? i + (unsigned)__builtin_ctz(found) : n;
+    }
+    while (i < n && s[i] != '"' && s[i] != '\\')
+        i++;
+    return i;
+}
+
 /* The length of the string at s. */
-static size_t skip_string(const char *s, size_t n)
+static inline size_t skip_string(const char *s, size_t n)
 {
     size_t i = 1;
 
     while (i < n) {
-        i += scan_plain(s + i, n - i);
+        i = to_quote(s, i, n);
         if (i < n && s[i] == '"')
             return i + 1;
-        i += i < n && s[i] == '\\' ? 2 : 1;
+        i += 2;
     }
     return n;
 }
@@ -204,8 +272,10 @@ size_t scan_skip(const char *s, size_t n)
 
     if (n == 0)
         return 0;
-    if (scan_kind(s[0]) < SCAN_STRING) {
-        while (i < n && !scan_is_space(s[i]) && s[i] != ',' && s[i] != ']' && s[i] != '}')
+    if (s[0] == '"')
+        return skip_string(s, n);
+    if (s[0] != '{' && s[0] != '[') {
+        for (i = no_ends(s, n); i < n && !(classes[(unsigned char)s[i]] & ENDS);)
             i++;
         return i;
     }
@@ -225,7 +295,7 @@ size_t scan_skip(const char *s, size_t n)
 /* To the next token that is neither white space nor c. */
 static size_t skip_to_token(struct slice s, size_t i, char c)
 {
-    while (i < s.n && (scan_is_space(s.p[i]) || s.p[i] == c))
+    while (i < s.n && (s.p[i] == c || classes[(unsigned char)s.p[i]] & SPACE))
         i++;
     return i;
 }

@@ -119,7 +119,24 @@ static size_t copy_compact(struct slice json, char *out)
     return len;
 }
 
-static int value_set_leaf(struct value *v, struct slice json)
+/* n <= 16 bytes. */
+static inline void copy_short(char *to, const char *from, size_t n)
+{
+    if (n >= 8) {
+        uint64_t a = load64(from), b = load64(from + n - 8);
+        memcpy(to, &a, sizeof a);
+        memcpy(to + n - 8, &b, sizeof b);
+    } else if (n >= 4) {
+        uint32_t a = load32(from), b = load32(from + n - 4);
+        memcpy(to, &a, sizeof a);
+        memcpy(to + n - 4, &b, sizeof b);
+    } else {
+        for (size_t i = 0; i < n; i++)
+            to[i] = from[i];
+    }
+}
+
+static int set_leaf(struct value *v, struct slice json)
 {
     bool fits = v->kind == LONG && v->cap >= json.n && v->cap / 4 <= json.n;
 
@@ -140,6 +157,27 @@ static int value_set_leaf(struct value *v, struct slice json)
         v->n = (uint32_t)copy_compact(json, heap);
     }
     return 0;
+}
+
+static inline int value_set_leaf(struct value *v, struct slice json)
+{
+    if (UNLIKELY(json.n > SHORT_BYTES || v->kind != SHORT || json.p[0] == '['))
+        return set_leaf(v, json);
+    copy_short(v->text, json.p, json.n);
+    v->n = (uint32_t)json.n;
+    return 0;
+}
+
+/* memcmp() is mostly the call, for what is as short as keys. n >= 2. */
+static inline bool same(const char *a, const char *b, size_t n)
+{
+    if (n < 8)
+        return n < 4 ? memcmp(a, b, 2) == 0 && a[n - 1] == b[n - 1]
+                     : load32(a) == load32(b) && load32(a + n - 4) == load32(b + n - 4);
+    for (size_t i = 0; i + 8 < n; i += 8)
+        if (load64(a + i) != load64(b + i))
+            return false;
+    return load64(a + n - 8) == load64(b + n - 8);
 }
 
 static const char *name_of(const struct member *m)
@@ -267,18 +305,13 @@ static void object_remove(struct object *o, uint32_t i)
 
 /* ---- merging --------------------------------------------------------------------------------- */
 
-/* The member for a raw key, made where there is none; -1 without memory. hint: tried first. */
-static int64_t find_or_add(struct state *s, struct object *o, struct slice raw, uint32_t hint)
+/* The member for a raw key, made where there is none; -1 without memory. */
+static int64_t find_or_add(struct state *s, struct object *o, struct slice raw)
 {
     struct slice name = {raw.p + 1, raw.n - 2};
     uint32_t hash;
     int64_t i;
 
-    if (LIKELY(hint < o->n)) {
-        const struct member *m = &o->m[hint];
-        if (m->key && m->raw_n == raw.n && memcmp(m->key, raw.p, raw.n) == 0)
-            return hint;
-    }
     if (memchr(name.p, '\\', name.n)) {
         if (s->decoded_cap < raw.n) {
             char *p = realloc(s->decoded, raw.n);
@@ -294,6 +327,25 @@ static int64_t find_or_add(struct state *s, struct object *o, struct slice raw, 
     return i >= 0 ? i : object_add(o, raw, name, hash);
 }
 
+/* Is the next member of the patch that of number `hint`? Then its value is *ret. */
+static inline bool takes_hint(const struct object *o, uint32_t hint, struct slice patch,
+                              size_t *pos, struct slice *ret)
+{
+    if (hint >= o->n)
+        return false;
+    const struct member *m = &o->m[hint];
+    size_t at = *pos ? *pos + (patch.p[*pos] == ',') : 1;
+    if (!m->key || patch.n - at <= m->raw_n + 1u || patch.p[at + m->raw_n] != ':' ||
+        !same(patch.p + at, m->key, m->raw_n))
+        return false;
+    at += m->raw_n + 1u;
+    if (scan_is_space(patch.p[at]))
+        return false;
+    *ret = (struct slice){patch.p + at, scan_skip(patch.p + at, patch.n - at)};
+    *pos = at + ret->n;
+    return true;
+}
+
 /* First pass: push what is to be done for each key of the patch. */
 static int collect(struct state *s, struct object *o, struct slice patch)
 {
@@ -301,8 +353,13 @@ static int collect(struct state *s, struct object *o, struct slice patch)
     struct slice key, value;
     uint32_t hint = 0;
 
-    while (scan_member(patch, &pos, &key, &value)) {
-        int64_t i = find_or_add(s, o, key, hint);
+    while (pos + 1 < patch.n) { /* the last byte is the closing bracket */
+        int64_t i = hint;
+        if (!takes_hint(o, hint, patch, &pos, &value)) {
+            if (!scan_member(patch, &pos, &key, &value))
+                return 0;
+            i = find_or_add(s, o, key);
+        }
         if (i < 0)
             return -1;
         hint = (uint32_t)i + 1;
@@ -329,25 +386,31 @@ static int merge_value(struct state *s, struct value *v, struct slice json, unsi
 static int merge_object(struct state *s, struct object *o, struct slice patch, unsigned depth)
 {
     size_t base = s->n;
+    int r = 0;
 
     if (object_compact(o) < 0 || collect(s, o, patch) < 0)
         return -1;
-    for (size_t k = base, end = s->n; k < end; k++) {
-        struct todo t = s->todo[k]; /* a copy: the stack moves when it grows */
-        struct member *m = &o->m[t.member];
+    for (size_t k = base, end = s->n; k < end && r == 0; k++) {
+        const struct slice value = s->todo[k].value; /* a copy: the stack moves when it grows */
+        const uint32_t i = s->todo[k].member;
+        struct member *m = &o->m[i];
         m->entry = 0;
-        if (scan_kind(t.value.p[0]) == SCAN_NULL)
-            object_remove(o, t.member);
-        else if (merge_value(s, &m->v, t.value, depth) < 0)
-            return -1;
+        if (value.p[0] == 'n')
+            object_remove(o, i);
+        else if (value.p[0] == '{')
+            r = merge_value(s, &m->v, value, depth);
+        else
+            r = value_set_leaf(&m->v, value);
     }
+    if (r < 0)
+        return -1;
     s->n = base;
     return 0;
 }
 
 static int merge_value(struct state *s, struct value *v, struct slice json, unsigned depth)
 {
-    if (scan_kind(json.p[0]) != SCAN_OBJECT)
+    if (json.p[0] != '{')
         return value_set_leaf(v, json);
     assert(depth < LIMIT_DEPTH); /* scan_value() refuses more */
     if (v->kind != OBJECT) {

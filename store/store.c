@@ -11,7 +11,9 @@
 #include "meta.h"
 #include "packer.h"
 #include "recover.h"
+#include "schemas.h"
 #include "store_owners.h"
+#include "store_pins.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -113,6 +115,8 @@ static int note_lost_meta(struct evs_store *st, struct evs_error *err)
 
 static void set_defaults(struct evs_options *o)
 {
+    if (!o->state_bytes)
+        o->state_bytes = DEFAULT_STATES_BYTES;
     if (!o->sync_interval_ms)
         o->sync_interval_ms = DEFAULT_SYNC_INTERVAL_MS;
     if (!o->segment_bytes)
@@ -131,8 +135,7 @@ static int open_parts(struct evs_store *st, const char *dir, struct evs_error *e
     evs_seq from;
     int r;
 
-    st->text.second = INT64_MIN;
-    if ((r = owners_init(&st->owners, err)) < 0 ||
+    if ((r = owners_init(&st->owners, err)) < 0 || (r = pins_init(&st->pins, err)) < 0 ||
         (!memory && (r = open_directory(st, dir, err)) < 0))
         return r;
     if ((r = meta_open(memory ? NULL : dir, st->options.read_only, &st->meta, err)) < 0 ||
@@ -146,12 +149,14 @@ static int open_parts(struct evs_store *st, const char *dir, struct evs_error *e
         (r = recover_index(st->dirfd, st->options.read_only, st->lg, &st->ix, &from,
                            &st->recorded_us, err)) < 0 ||
         (r = note_lost_meta(st, err)) < 0 || (r = owners_load(st, err)) < 0 ||
+        (r = pins_load(st, err)) < 0 ||
         (!memory && (r = chain_open(st->dirfd, st->lg, &st->chain, err)) < 0))
         return r;
     st->checkpoint_seq = from;
     st->checkpoint_bytes = from ? log_bytes(st->lg) : 0;
-    r = packer_start(st, err);
-    return r < 0 ? r : keeper_start(st, err);
+    if ((r = schemas_start(st, err)) < 0 || (r = packer_start(st, err)) < 0)
+        return r;
+    return keeper_start(st, err);
 }
 
 static void free_parts(struct evs_store *st)
@@ -161,7 +166,9 @@ static void free_parts(struct evs_store *st)
     reject_close(st->rejects);
     index_free(st->ix);
     owners_done(&st->owners);
+    pins_done(&st->pins);
     pending_done(&st->pending);
+    states_done(&st->states);
     shares_done(&st->types_made);
     while (st->pool) {
         struct batch *b = st->pool;
@@ -190,10 +197,12 @@ int evs_open(const char *dir, const struct evs_options *options, struct evs_stor
         (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
     st->opened_us = clock_now_us();
     pending_init(&st->pending);
+    states_init(&st->states, st->options.state_bytes == UINT64_MAX ? 0 : st->options.state_bytes);
     r = open_parts(st, dir, err);
     if (r < 0) {
         keeper_stop(st);
         packer_stop(st);
+        schemas_stop(st);
         log_abandon(st->lg);
         free_parts(st);
         return r;
@@ -234,6 +243,7 @@ int evs_close(struct evs_store *st, struct evs_error *err)
         return 0;
     keeper_stop(st);
     packer_stop(st);
+    schemas_stop(st);
     int r = final_checkpoint(st, err), e;
     if (log_read_only(st->lg) && !st->options.read_only) {
         log_give_up(st->lg); /* after an I/O error nothing may claim a clean end */
@@ -262,6 +272,11 @@ int evs_sync(struct evs_store *st, evs_seq seq, struct evs_error *err)
     return log_sync(st->lg, MIN(seq, log_end(st->lg)), err);
 }
 
+void evs_sync_join(struct evs_store *st)
+{
+    log_sync_join(st->lg);
+}
+
 int evs_checkpoint(struct evs_store *st, struct evs_error *err)
 {
     return keeper_checkpoint(st, err);
@@ -283,6 +298,8 @@ void evs_stats(struct evs_store *st, struct evs_stats *ret)
         .compressed = packed.segments,
         .disk_bytes = packed.disk_bytes,
         .unpacked_bytes = packed.memory,
+        .state_bytes = states_bytes(&st->states),
+        .schema_bytes = schemas_memory(st),
         .durable = log_durable(st->lg),
         .appended = atomic_load_explicit(&st->appended, memory_order_relaxed),
         .repeated = atomic_load_explicit(&st->repeated, memory_order_relaxed),
@@ -292,6 +309,9 @@ void evs_stats(struct evs_store *st, struct evs_stats *ret)
         .batches = atomic_load_explicit(&st->batches, memory_order_relaxed),
         .pending_bytes = pending_total(&st->pending),
         .writers = atomic_load_explicit(&st->writers, memory_order_relaxed),
+        .pins = pins_number(&st->pins),
+        .schema_refused = atomic_load_explicit(&st->pins.refused, memory_order_relaxed),
+        .schema_warned = atomic_load_explicit(&st->pins.warned, memory_order_relaxed),
         .opened_us = st->opened_us,
         .clock_behind_us = behind,
         .read_only = log_read_only(st->lg) || st->options.read_only};
@@ -328,7 +348,14 @@ int evs_health(struct evs_store *st, char *buf, size_t n)
     if (atomic_load_explicit(&st->meta_lost, memory_order_relaxed) && used < n)
         used += (size_t)snprintf(buf + used, n - used,
                                  "meta.db was lost: directories have no owners and modes of their "
-                                 "own any more; set them again (chmod, chown)\n");
+                                 "own any more, and no schema is pinned; set them again (chmod, "
+                                 "chown, pinned.json)\n");
+    uint32_t broken = pins_broken(&st->pins);
+    if (broken && used < n)
+        used += (size_t)snprintf(buf + used, n - used,
+                                 "%" PRIu32 " pinned schemas can't be compiled by this program: "
+                                 "nothing that they are for is taken until they are replaced\n",
+                                 broken);
     if (st->chain && chain_trouble(st->chain, why, sizeof why) && used < n)
         used += (size_t)snprintf(buf + used, n - used, "%s: run 'evfs verify'\n", why);
     evs_seq mended_first;
@@ -338,6 +365,8 @@ int evs_health(struct evs_store *st, char *buf, size_t n)
                                  "the idx record of event %" PRIu64 "%s wrong (%" PRIu64
                                  " in all), and put right from the log\n",
                                  mended_first, mended > 1 ? " and others were" : " was", mended);
+    if (schemas_trouble(st, why, sizeof why) && used < n)
+        used += (size_t)snprintf(buf + used, n - used, "%s\n", why);
     bool well = used == 0;
     if (well)
         (void)snprintf(buf, n, "ok\n");

@@ -12,8 +12,7 @@ struct load_owners {
     struct evs_error *err;
 };
 
-/* The index must know the name of an entity that has an owner: it is found from there. */
-static NEEDS_COMMIT int mark_owned(struct evs_store *st, struct slice id, struct evs_error *err)
+int owners_mark(struct evs_store *st, struct slice id, struct evs_error *err)
 {
     if (!index_has_room(st->ix, 1))
         return evs_fail_at(err, EVS_TOO_MANY, EVS_NOWHERE, "names");
@@ -33,7 +32,7 @@ static int load_owner(void *arg, enum evs_dir_kind kind, struct slice name,
     struct load_owners *l = arg;
 
     if (kind == EVS_DIR_ENTITY && name.n) {
-        int r = mark_owned(l->st, name, l->err);
+        int r = owners_mark(l->st, name, l->err);
         if (r < 0)
             return r;
     }
@@ -85,7 +84,7 @@ void evs_entity_owner(struct evs_store *st, evs_entity e, struct evs_owner *ret,
                   e == EVS_ROOT ? ret_own : NULL);
 }
 
-static int check_dir(const struct evs_dir *d, struct evs_error *err)
+int owners_check_dir(const struct evs_dir *d, struct evs_error *err)
 {
     struct slice name = {d->name, d->n};
     char path[EVS_PATH_MAX];
@@ -122,7 +121,7 @@ static int set_owner(struct evs_store *st, const struct evs_dir *d, const struct
         return evs_fail_at(err, EVS_TOO_MANY, EVS_NOWHERE, "directories with an owner");
     if (d->kind == EVS_DIR_ENTITY && d->n) {
         ingest_lock(st);
-        r = mark_owned(st, (struct slice){d->name, d->n}, err);
+        r = owners_mark(st, (struct slice){d->name, d->n}, err);
         ingest_unlock(st);
     }
     /* What is in meta.db is in memory as well: nothing may fail between the two. */
@@ -140,7 +139,7 @@ int evs_set_owner(struct evs_store *st, const struct evs_dir *d, const struct ev
 
     if (st->options.read_only)
         return evs_fail(err, EVS_READ_ONLY, EVS_NOWHERE);
-    if ((r = check_dir(d, err)) < 0)
+    if ((r = owners_check_dir(d, err)) < 0)
         return r;
     (void)pthread_mutex_lock(&st->owner_lock); /* memory and meta.db change in one order */
     r = set_owner(st, d, o, err);
@@ -150,7 +149,13 @@ int evs_set_owner(struct evs_store *st, const struct evs_dir *d, const struct ev
     return r;
 }
 
-static void unmark_owned(struct evs_store *st, entity_id e)
+/* Does anything at or below d make it one that is listed? */
+static bool is_marked(struct evs_store *st, const struct evs_dir *d)
+{
+    return owners_any_below(&st->owners, d) || pins_any_at(&st->pins, d);
+}
+
+void owners_unmark(struct evs_store *st, entity_id e)
 {
     char name[LIMIT_ENTITY_BYTES];
 
@@ -158,8 +163,7 @@ static void unmark_owned(struct evs_store *st, entity_id e)
                                     memory_order_release);
     while ((e = index_set(st->ix, e)->parent) > EVS_ROOT) {
         int n = index_entity_name(st->ix, e, name, sizeof name);
-        if (n < 0 ||
-            owners_any_below(&st->owners, &(struct evs_dir){EVS_DIR_ENTITY, name, (size_t)n}))
+        if (n < 0 || is_marked(st, &(struct evs_dir){EVS_DIR_ENTITY, name, (size_t)n}))
             break; /* what is above leads there too */
         (void)atomic_fetch_and_explicit(&index_set(st->ix, e)->flags, (uint8_t)~SET_LEADS,
                                         memory_order_release);
@@ -188,6 +192,8 @@ static int clear_owner(struct evs_store *st, const struct evs_dir *d, struct evs
                       : 0;
     int r;
 
+    if (pins_any_at(&st->pins, d))
+        return evs_fail_at(err, EVS_NOT_EMPTY, EVS_NOWHERE, "pinned.json");
     ingest_lock(st);
     r = take_owner(st, d, e, &own, err);
     ingest_unlock(st);
@@ -198,7 +204,7 @@ static int clear_owner(struct evs_store *st, const struct evs_dir *d, struct evs
         return r;
     }
     if (e)
-        unmark_owned(st, e);
+        owners_unmark(st, e);
     return 0;
 }
 

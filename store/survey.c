@@ -13,6 +13,7 @@
 #include "crc.h"
 #include "io.h"
 #include "limits.h"
+#include "segment.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -42,19 +43,13 @@ static bool grow(void *array, size_t n, size_t *cap, size_t size)
 static int take_name(void *arg, const char *name)
 {
     struct survey *s = arg;
-    struct survey_file f = {0};
-    int n = 0;
-    size_t cap = s->n_files && (s->n_files & (s->n_files - 1)) == 0 ? s->n_files : SIZE_MAX;
+    const char *suffix;
+    struct survey_file f = {.first = segment_first(name, &suffix)};
 
-    if (sscanf(name, "%20" SCNu64 ".jsonl%n", &f.first, &n) != 1 || n != 26 || f.first == 0 ||
-        (name[n] && strcmp(name + n, ".zst") != 0))
+    if (f.first == 0 || (strcmp(suffix, ".jsonl") != 0 && strcmp(suffix, ".jsonl.zst") != 0))
         return 0;
-    if (s->n_files == 0 || cap == s->n_files) { /* the room doubles at each power of two */
-        struct survey_file *p = reallocarray(s->files, MAX(2 * s->n_files, 1u), sizeof *p);
-        if (!p)
-            return -ENOMEM;
-        s->files = p;
-    }
+    if (!grow(&s->files, s->n_files, &s->cap_files, sizeof *s->files))
+        return -ENOMEM;
     (void)snprintf(f.name, sizeof f.name, "%s", name);
     s->files[s->n_files++] = f;
     return 0;
@@ -175,8 +170,7 @@ static bool may_be_here(const struct pick *k, uint64_t at, evs_seq seq)
     return seq > k->before && seq - k->before - 1 <= (at - k->after) / LINE_BYTES_MIN;
 }
 
-/* From one LF to the next: a line; or what is left of some, of which the first
- * may have lost their LFs. */
+/* From one LF to the next: a line; or what is left of some, of which the first may have lost their LFs. */
 static int pick_chunk(struct pick *k, uint64_t at, uint64_t end)
 {
     bool ends = k->bytes.p[end - 1] == '\n', bad = false;
@@ -234,7 +228,8 @@ static int by_seq(const void *a, const void *b)
     return (x->at > y->at) - (x->at < y->at);
 }
 
-const struct survey_line *survey_line(const struct survey *s, evs_seq seq)
+/* The first line that has this seq or a later one. */
+static size_t find_line(const struct survey *s, evs_seq seq)
 {
     size_t low = 0, high = s->n_lines;
 
@@ -245,7 +240,14 @@ const struct survey_line *survey_line(const struct survey *s, evs_seq seq)
         else
             high = mid;
     }
-    return low < s->n_lines && s->lines[low].seq == seq ? &s->lines[low] : NULL;
+    return low;
+}
+
+const struct survey_line *survey_line(const struct survey *s, evs_seq seq)
+{
+    size_t i = find_line(s, seq);
+
+    return i < s->n_lines && s->lines[i].seq == seq ? &s->lines[i] : NULL;
 }
 
 /* ---- the whole ---- */
@@ -282,11 +284,11 @@ static int take_idx(void *arg, const char *name)
 {
     struct survey *s = arg;
     struct idx_says says;
-    evs_seq first = 0;
-    int n = 0;
+    const char *suffix;
+    evs_seq first = segment_first(name, &suffix);
 
-    if (sscanf(name, "%20" SCNu64 ".idx%n", &first, &n) != 1 || n != 24 || name[n] || first == 0 ||
-        first > LIMIT_EVENTS || !ask_idx(s, first, &says) || says.n == 0)
+    if (first == 0 || strcmp(suffix, ".idx") != 0 || first > LIMIT_EVENTS ||
+        !ask_idx(s, first, &says) || says.n == 0)
         return 0;
     if (!says.sealed || (s->n_files && s->files[s->n_files - 1].first >= first))
         s->known = MAX(s->known, MIN(first + says.n - 1, LIMIT_EVENTS));
@@ -341,8 +343,6 @@ static int look_at(struct survey *s, size_t i, evs_seq end, struct evs_error *er
 
 static int add_lost(struct survey *s, evs_seq seq)
 {
-    if (s->n_lost == LOST_MAX)
-        return -EOVERFLOW;
     if (!grow(&s->lost, s->n_lost, &s->cap_lost, sizeof *s->lost))
         return -ENOMEM;
     s->lost[s->n_lost++] = (struct survey_lost){seq, SURVEY_NONE, false};
@@ -351,15 +351,28 @@ static int add_lost(struct survey *s, evs_seq seq)
 
 static int add_piece(struct survey *s, evs_seq first, evs_seq end, uint32_t file, bool good)
 {
-    int r = 0;
+    int r;
 
     if (first >= end)
         return 0;
     s->pieces[s->n_pieces++] = (struct survey_piece){first, end, file, good};
-    for (evs_seq seq = first; r == 0 && !good && seq < end; seq++)
-        if (!survey_line(s, seq))
-            r = add_lost(s, seq);
-    return r;
+    if (good)
+        return 0;
+    size_t i = find_line(s, first);
+    for (evs_seq seq = first; seq < end; seq++) {
+        while (i < s->n_lines && s->lines[i].seq < seq)
+            i++;
+        evs_seq to = i < s->n_lines ? MIN(s->lines[i].seq, end) : end;
+        if (to - seq > LOST_MAX - s->n_lost) {
+            s->far = i;
+            s->far_end = end;
+            return -EOVERFLOW;
+        }
+        for (; seq < to; seq++)
+            if ((r = add_lost(s, seq)) < 0)
+                return r;
+    }
+    return 0;
 }
 
 /* Behind the last line of the last file. */
@@ -427,8 +440,7 @@ int survey_parse(struct survey *s, const struct survey_line *l, struct survey_ro
     return 0;
 }
 
-/* A transaction that the log ends in was whole once: what is missing of it is
- * lost, and stands for it. */
+/* A transaction that the log ends in was whole once: what is missing of it is lost, and stands for it. */
 static int finish_tx(struct survey *s, struct evs_error *err)
 {
     const struct survey_line *l = survey_line(s, s->end);
@@ -456,23 +468,23 @@ static int finish_tx(struct survey *s, struct evs_error *err)
     return r < 0 ? evs_fail_errno(err, r, "log") : 0;
 }
 
-/* A line that is right, and of another store perhaps, stands far behind the others. */
+/* A line that is right, of another store perhaps, is far behind the others; or a file's name; or only index.ckpt. */
 static int fail_far(const struct survey *s, struct evs_error *err)
 {
-    evs_seq seq = s->lost[s->n_lost - 1].seq;
-    const struct survey_line *l = s->lines, *end = l + s->n_lines;
+    const struct survey_line *l = s->far < s->n_lines ? &s->lines[s->far] : NULL;
+    size_t i = l ? l->file : 0;
 
-    while (l < end && l->seq <= seq)
-        l++;
-    if (l == end)
+    while (!l && i < s->n_files && s->files[i].first != s->far_end)
+        i++;
+    if (i == s->n_files)
         return evs_fail_at(err, EVS_DAMAGED, EVS_NOWHERE,
                            "log: more than %u events are missing: 'evfs rebuild' gives up those "
                            "that only index.ckpt knows of",
                            LOST_MAX);
-    return evs_fail_at(err, EVS_DAMAGED, l->at,
+    return evs_fail_at(err, EVS_DAMAGED, l ? l->at : EVS_NOWHERE,
                        "log/%s: event %" PRIu64 ": more than %u are missing before it: is it of "
                        "this store? Else move the file away",
-                       s->files[l->file].name, l->seq, LOST_MAX);
+                       s->files[i].name, l ? l->seq : s->far_end, LOST_MAX);
 }
 
 /* Do the bytes begin as this event's line does? */
@@ -486,21 +498,23 @@ static bool begins_as(struct survey *s, const struct survey_bad *b, evs_seq seq)
            memcmp(bytes.p + b->at, head, n) == 0;
 }
 
-/* Which bad place is which lost event's: as many between two lines as are
- * missing there, or by the seq that still stands there. */
+/* Which bad place is which lost event's: as many between two lines as are missing, or by the seq still there. */
 static void place_lost(struct survey *s)
 {
     for (size_t i = 0; i < s->n_bad;) {
         const struct survey_bad *b = &s->bad[i];
         size_t n = 1, from = 0, to;
+        evs_seq behind = b->behind;
         while (i + n < s->n_bad && s->bad[i + n].file == b->file &&
-               s->bad[i + n].before == b->before)
+               s->bad[i + n].before == b->before) { /* the line before may stand there twice */
+            behind = MAX(behind, s->bad[i + n].behind);
             n++;
+        }
         while (from < s->n_lost && s->lost[from].seq <= MAX(b->before, s->files[b->file].first - 1))
             from++;
-        for (to = from; to < s->n_lost && s->lost[to].seq < b->behind; to++)
+        for (to = from; to < s->n_lost && s->lost[to].seq < behind; to++)
             ;
-        if (b->behind == UINT64_MAX) /* up to the next file */
+        if (behind == UINT64_MAX) /* up to the next file */
             while (to > from && b->file + 1 < s->n_files &&
                    s->lost[to - 1].seq >= s->files[b->file + 1].first)
                 to--;
@@ -521,8 +535,7 @@ static int look_through(struct survey *s, evs_seq end, struct evs_error *err)
         return evs_fail_errno(err, r, "log");
     if (s->n_files)
         qsort(s->files, s->n_files, sizeof *s->files, by_first);
-    for (size_t i = 0; i < s->n_files;
-         i++) { /* the same twice: the plain one, or what is behind the end */
+    for (size_t i = 0; i < s->n_files; i++) { /* of two the plain one; what is behind the end */
         bool twice = i > 0 && s->files[i].first == s->files[i - 1].first;
         s->files[i].put_in = twice || (end != UINT64_MAX && s->files[i].first > MAX(end, 1u));
     }

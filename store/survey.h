@@ -55,9 +55,11 @@ struct survey {
     int dirfd;   /* of the store; borrowed, as is all that is given */
     bool unpack; /* const, as it was given */
     struct survey_file *files;
-    size_t n_files;
+    size_t n_files, cap_files;
     struct survey_line *lines; /* by seq, each once */
     size_t n_lines, cap_lines;
+    size_t far;      /* where too many are missing: before this line, or behind the last */
+    evs_seq far_end; /* and before this event */
     struct survey_bad *bad;
     size_t n_bad, cap_bad;
     struct survey_lost *lost; /* by seq: those within the log */

@@ -6,7 +6,7 @@
  *     table reads memory that is its own, at worst emptied; then gen has changed and it looks again.
  * (3) While gen says TABLE_GROWING, an entry is in the new table, or in the old one at or after `moved`.
  * (4) Every insert copies 16 old slots, and a table of 2^b slots grows at 3/4 full: copying is done long
- *     before the next growth, and no insert pays for the whole. */
+ *     before the next growth, and no insert pays for the whole. Who inserts no more goes on by table_tend(). */
 #include "table.h"
 
 #include <assert.h>
@@ -53,11 +53,6 @@ void table_done(struct table *t)
 static uint32_t bits_of(const struct table *t)
 {
     return atomic_load_explicit(&t->gen, memory_order_relaxed) & 0xff;
-}
-
-static bool growing(const struct table *t)
-{
-    return atomic_load_explicit(&t->gen, memory_order_relaxed) & TABLE_GROWING;
 }
 
 static bool fits(const struct table *t, uint32_t bits)
@@ -112,7 +107,7 @@ void table_insert(struct table *t, uint64_t hash, uint32_t value)
     uint32_t bits = bits_of(t);
 
     assert(value);
-    if (growing(t)) {
+    if (table_growing(t)) {
         move_some(t, MOVE_A_TIME);
     } else if (UNLIKELY(t->n + 1 > (3ull << bits) / 4)) {
         assert(fits(t, bits + 1)); /* table_has_room() was asked */
@@ -124,9 +119,14 @@ void table_insert(struct table *t, uint64_t hash, uint32_t value)
     t->n++;
 }
 
+void table_move_on(struct table *t)
+{
+    move_some(t, MOVE_A_TIME);
+}
+
 void table_settle(struct table *t)
 {
-    if (growing(t))
+    if (table_growing(t))
         move_some(t, UINT64_MAX);
 }
 
@@ -134,12 +134,12 @@ size_t table_bytes(const struct table *t)
 {
     uint32_t bits = bits_of(t);
 
-    return ((size_t)8 << bits) + (growing(t) ? (size_t)4 << bits : 0);
+    return ((size_t)8 << bits) + (table_growing(t) ? (size_t)4 << bits : 0);
 }
 
 const void *table_block(const struct table *t, size_t *ret_bytes)
 {
-    assert(!growing(t));
+    assert(!table_growing(t));
     *ret_bytes = (size_t)8 << bits_of(t);
     return table_address(t, 1ull << bits_of(t));
 }

@@ -36,6 +36,20 @@ void table_done(struct table *t);
 /* Room for one more? False when the address space is used up. */
 bool table_has_room(const struct table *t, uint64_t more);
 void table_insert(struct table *t, uint64_t hash, uint32_t value) NEEDS_COMMIT;
+static inline bool table_growing(const struct table *t)
+{
+    return atomic_load_explicit(&t->gen, memory_order_relaxed) & TABLE_GROWING;
+}
+
+/* Once in a while, where nothing may be inserted for long: what the old table still holds takes two look-ups, and
+ * is not guessed. */
+void table_move_on(struct table *t) NEEDS_COMMIT;
+static inline void table_tend(struct table *t) NEEDS_COMMIT;
+static inline void table_tend(struct table *t)
+{
+    if (UNLIKELY(table_growing(t)))
+        table_move_on(t);
+}
 /* Copy what the old table still holds. */
 void table_settle(struct table *t) NEEDS_COMMIT;
 /* Bytes of memory in use. */
@@ -115,15 +129,19 @@ static inline void table_prefetch(const struct table *t, uint64_t hash)
     __builtin_prefetch(table_address(t, (1ull << bits) + (hash & ((1ull << bits) - 1))));
 }
 
-/* What stands in the hash's first slot, most likely its value: for prefetching only. Acquire, as table_next():
- * what the value names may be looked at. */
+/* Its value, most likely; 0 where none is near: for prefetching only. Acquire, as table_next(): what the value names
+ * may be looked at. */
 static inline uint32_t table_guess(const struct table *t, uint64_t hash)
 {
     uint32_t bits = atomic_load_explicit(&t->gen, memory_order_relaxed) & 0xff;
+    const uint32_t mask = (uint32_t)((1ull << bits) - 1);
+    uint64_t s;
 
-    return (uint32_t)(atomic_load_explicit(&table_slots(t, bits)[hash & ((1ull << bits) - 1)],
-                                           memory_order_acquire) >>
-                      32);
+    for (uint32_t at = (uint32_t)hash & mask;; at = (at + 1) & mask) {
+        s = atomic_load_explicit(&table_slots(t, bits)[at], memory_order_acquire);
+        if (s >> 32 == 0 || (uint32_t)s == (uint32_t)hash)
+            return (uint32_t)(s >> 32);
+    }
 }
 
 #endif

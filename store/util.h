@@ -29,6 +29,32 @@ static inline bool slice_eq(struct slice a, struct slice b)
     return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0);
 }
 
+static inline uint64_t load64(const void *p)
+{
+    uint64_t v;
+
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+
+static inline uint32_t load32(const void *p)
+{
+    uint32_t v;
+
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+
+/* For short names: without a call where there are 4 to 16. */
+static inline bool bytes_eq(const char *a, const char *b, size_t n)
+{
+    if (n > 16 || n < 4)
+        return n == 0 || memcmp(a, b, n) == 0;
+    if (n >= 8)
+        return ((load64(a) ^ load64(b)) | (load64(a + n - 8) ^ load64(b + n - 8))) == 0;
+    return ((load32(a) ^ load32(b)) | (load32(a + n - 4) ^ load32(b + n - 4))) == 0;
+}
+
 static inline void auto_free_(void *p)
 {
     free(*(void **)p);
@@ -48,21 +74,5 @@ static inline void auto_close_(const int *fd)
         (p) = NULL;                                                                                \
         take_;                                                                                     \
     })
-
-static inline uint64_t load64(const void *p)
-{
-    uint64_t v;
-
-    memcpy(&v, p, sizeof v);
-    return v;
-}
-
-static inline uint32_t load32(const void *p)
-{
-    uint32_t v;
-
-    memcpy(&v, p, sizeof v);
-    return v;
-}
 
 #endif

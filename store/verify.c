@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* verify: everything in a store's directory against its log; rebuild and import --exact. None of them is on
- * the way of an append. */
+/* verify: everything in a store's directory against its log. Not on the way of an append. */
 #include "chain.h"
 #include "checkpoint.h"
 #include "findings.h"
@@ -8,9 +7,9 @@
 #include "io.h"
 #include "limits.h"
 #include "meta.h"
-#include "name.h"
+#include "pins.h"
 #include "recover.h"
-#include "scan.h"
+#include "schemas.h"
 #include "survey.h"
 
 #include <errno.h>
@@ -148,15 +147,18 @@ static const char *events(evs_seq from, evs_seq to, char out[64])
 }
 
 /* Where the log can't be opened, or its idx finds no line: which events from this one on are nowhere. True: there
- * are some. frames: only those that were in compressed files. */
+ * are some, or that can't be told. frames: only those that were in compressed files. */
 static bool verify_rest(struct verify *v, evs_seq from, bool frames)
 {
     struct survey *s;
-    char text[64];
+    struct evs_error why;
+    char text[320];
     int before = v->found.n;
 
-    if (survey_new(v->dirfd, UINT64_MAX, 0, false, &s, NULL) < 0)
-        return false;
+    if (survey_new(v->dirfd, UINT64_MAX, 0, false, &s, &why) < 0) {
+        findings_add(&v->found, "%s", evs_error_format(&why, text, sizeof text));
+        return true;
+    }
     size_t i = 0, to;
     while (i < s->n_lost && s->lost[i].seq < from)
         i++;
@@ -255,7 +257,7 @@ static int verify_log(struct verify *v, struct evs_error *err)
 static void load_checkpoint(struct verify *v, int dirfd) UNANALYSED;
 static void load_checkpoint(struct verify *v, int dirfd)
 {
-    struct checkpoint_mark m, is = {0};
+    struct checkpoint_mark m;
     struct index *ix;
     struct evs_error why;
     uint64_t bytes;
@@ -272,14 +274,14 @@ static void load_checkpoint(struct verify *v, int dirfd)
     } else if (r < 0) {
         findings_add(&v->found, "%s: run 'evfs rebuild'",
                      evs_error_format(&why, text, sizeof text));
+    } else if (checkpoint_is_foreign(v->lg, &m)) {
+        findings_add(&v->found, "%s: belongs to another log: run 'evfs rebuild'", CHECKPOINT_FILE);
     } else if (m.seq > log_end(v->lg)) {
         findings_add(
             &v->found,
             "log: ends with event %llu of %llu: run 'evfs verify --repair', or 'evfs rebuild' to "
             "give up the others",
             (unsigned long long)log_end(v->lg), (unsigned long long)m.seq);
-    } else if (checkpoint_mark_at(v->lg, m.seq, &is, NULL) == 0 && is.line_crc != m.line_crc) {
-        findings_add(&v->found, "%s: belongs to another log: run 'evfs rebuild'", CHECKPOINT_FILE);
     } else {
         v->kept = TAKE(ix);
         v->kept_to = m.seq;
@@ -299,6 +301,18 @@ static int as_finding(struct verify *v, int r, const struct evs_error *why, stru
     if (err)
         *err = *why;
     return r;
+}
+
+/* What the disk does not give of it is damage as well: a repair makes a new one. */
+static int fail_meta(struct verify *v, int r, const struct evs_error *why, struct evs_error *err)
+{
+    char text[320];
+
+    if (why->why == EVS_DAMAGED || why->code != EIO)
+        return as_finding(v, r, why, err);
+    findings_add(&v->found, "%s: run 'evfs verify --repair'",
+                 evs_error_format(why, text, sizeof text));
+    return 0;
 }
 
 static int verify_chain(struct verify *v, int dirfd, struct evs_error *err)
@@ -341,16 +355,17 @@ static int verify_all(struct verify *v, const char *dir, int dirfd, struct evs_e
             v->found.n += index_check(v->kept, v->lg, v->found.report, v->found.arg);
         if ((r = verify_chain(v, dirfd, err)) < 0)
             return r;
+        v->found.n += schemas_verify(dirfd, v->lg, v->found.report, v->found.arg);
     }
     if ((r = meta_open(dir, true, &meta, &why)) < 0)
-        return as_finding(v, r, &why, err);
+        return fail_meta(v, r, &why, err);
     int64_t key;
     if (v->lg && log_end(v->lg) > 0 && meta_get_int(meta, "id_key", &key, NULL) == -ENOENT)
         findings_add(&v->found, "meta.db is missing: owners and modes of directories are lost");
-    r = meta_verify(meta, v->found.report, v->found.arg, err);
+    r = pins_verify(meta, v->found.report, v->found.arg, &why);
     v->found.n += MAX(r, 0);
     meta_close(meta);
-    return MIN(r, 0);
+    return r < 0 ? fail_meta(v, r, &why, err) : 0;
 }
 
 static int fail_hold(const char *dir, int r, struct evs_error *err)
@@ -387,213 +402,4 @@ int evs_verify(const char *dir, evs_report_fn *report, void *arg, struct evs_err
     struct evs_proof unused;
 
     return evs_prove(dir, NULL, &unused, report, arg, err);
-}
-
-int evs_rebuild(const char *dir, evs_report_fn *report, void *arg, struct evs_error *err)
-{
-    const struct log_options lo = {.segment_bytes = DEFAULT_SEGMENT_BYTES, .read_only = true};
-    const struct evs_options o = {.must_exist = true};
-    struct evs_store *st;
-    struct log *lg;
-    char text[160];
-    int r;
-
-    /* Opening without a checkpoint replays every line, puts each idx record right, and closing writes the
-     * checkpoint. The headers of the idx stay: they say up to where the log is durable. */
-    AUTO_CLOSE int dirfd = io_open(AT_FDCWD, dir, O_RDONLY | O_DIRECTORY, 0);
-    if (dirfd < 0)
-        return evs_fail_errno(err, dirfd, dir);
-    struct hold hold;
-    if ((r = hold_take(dirfd, false, &hold)) < 0)
-        (void)fail_hold(dir, r, err);
-    /* Where the log can't be opened the checkpoint may be the only one that knows what was lost. */
-    else if ((r = log_open(dirfd, &lo, &lg, err)) == 0) {
-        log_abandon(lg);
-        if ((r = checkpoint_remove(dirfd)) < 0)
-            (void)evs_fail_errno(err, r, CHECKPOINT_FILE);
-    }
-    hold_drop(&hold); /* evs_open() takes it */
-    if (r < 0)
-        return r;
-    if ((r = evs_open(dir, &o, &st, err)) < 0)
-        return r;
-    (void)snprintf(text, sizeof text, "%" PRIu64 " events of %u entities and %u types",
-                   log_end(st->lg), atomic_load_explicit(&st->ix->n_entities, memory_order_relaxed),
-                   index_type_count(st->ix));
-    if (report)
-        report(arg, text);
-    return evs_close(st, err);
-}
-
-/* ---- import --exact ---- */
-
-/* Lines that are stored together: whole transactions. */
-struct group {
-    struct line *lines;
-    struct log_rec *recs;
-    uint32_t n, cap;
-    size_t bytes;
-};
-
-static bool group_grow(struct group *g)
-{
-    uint32_t cap = g->cap ? 2 * g->cap : BATCH_EVENTS;
-    struct line *lines = reallocarray(g->lines, cap, sizeof *lines);
-    if (lines)
-        g->lines = lines;
-    struct log_rec *recs = reallocarray(g->recs, cap, sizeof *recs);
-    if (recs)
-        g->recs = recs;
-    if (!lines || !recs)
-        return false;
-    g->cap = cap;
-    return true;
-}
-
-static bool is_value(struct slice s, bool object)
-{
-    /* A number goes on to what follows it: there is more of the line behind both. */
-    return s.n <= LIMIT_VALUE_BYTES && (!object || *s.p == '{') &&
-           scan_value(s.p, s.n + 1, SCAN_ANY_LINES | SCAN_DEPTH(1), NULL, NULL) == (ssize_t)s.n;
-}
-
-/* A checksum that is right does not make it a line that a store could have. */
-static int check_content(const struct line *l, uint64_t pos, struct evs_error *err)
-{
-    char room[6 * (LIMIT_ENTITY_BYTES + LIMIT_TYPE_BYTES + LIMIT_ID_BYTES)];
-    struct slice entity, type, id;
-    int r;
-
-    if (!is_value(l->data, false) || (l->meta.p && !is_value(l->meta, true)))
-        return evs_fail_at(err, EVS_BAD_JSON, pos, "data or meta, or one is too large");
-    if (ingest_names(l, &entity, &type, &id, room, sizeof room) < 0)
-        return evs_fail(err, EVS_NAME_TOO_LONG, pos);
-    if ((r = event_check_entity(entity, pos, err)) < 0 ||
-        (r = event_check_type(type, pos, err)) < 0 || (r = event_check_id(id, pos, err)) < 0 ||
-        (r = name_check_entity(entity, pos, err)) < 0 || (r = name_check_type(type, pos, err)) < 0)
-        return r;
-    return 0;
-}
-
-static int group_line(struct group *g, struct slice raw, evs_seq seq, int64_t recorded_us,
-                      struct evs_error *err)
-{
-    struct line *l = &g->lines[g->n];
-    struct log_rec *rec = &g->recs[g->n];
-    uint32_t data, crc;
-
-    if (line_parse(raw.p, raw.n, l, &data, &crc) < 0)
-        return evs_fail_at(err, EVS_DAMAGED, g->bytes,
-                           "not a line of a store, or its checksum differs");
-    if (l->seq != seq)
-        return evs_fail_at(err, EVS_BAD_FIELD, g->bytes, "seq is %" PRIu64 ", not %" PRIu64, l->seq,
-                           seq);
-    if (l->recorded_us < recorded_us)
-        return evs_fail_at(err, EVS_BAD_FIELD, g->bytes, "recorded goes back");
-    if (g->n && g->lines[g->n - 1].tx && l->tx != g->lines[g->n - 1].tx - 1)
-        return evs_fail_at(err, EVS_BAD_FIELD, g->bytes, "a transaction is not whole");
-    int r = check_content(l, g->bytes, err);
-    if (r < 0)
-        return r;
-    *rec = (struct log_rec){
-        .place = log_place(g->bytes, data), .recorded_us = l->recorded_us, .len = (uint32_t)raw.n};
-    g->bytes += raw.n;
-    g->n++;
-    return 0;
-}
-
-/* The next lines of in, up to the end of a transaction. n 0: there is no whole one. */
-static int group_fill(struct group *g, struct evs_store *st, struct slice in, struct evs_error *err)
-    NEEDS_COMMIT;
-static int group_fill(struct group *g, struct evs_store *st, struct slice in, struct evs_error *err)
-{
-    evs_seq end = log_end(st->lg);
-    uint32_t whole = 0;
-    size_t whole_bytes = 0;
-    int r = 0;
-
-    g->n = 0;
-    g->bytes = 0;
-    while (g->bytes < in.n && (whole < BATCH_EVENTS || whole < g->n) &&
-           g->n < BATCH_EVENTS + LIMIT_TX_EVENTS) {
-        const char *p = in.p + g->bytes, *lf = memchr(p, '\n', in.n - g->bytes);
-        int64_t before = g->n ? g->recs[g->n - 1].recorded_us : st->recorded_us;
-        if (!lf)
-            break;
-        if (g->n == g->cap && !group_grow(g))
-            return evs_fail(err, EVS_NO_MEMORY, EVS_NOWHERE);
-        r = group_line(g, (struct slice){p, (size_t)(lf - p) + 1}, end + g->n + 1, before, err);
-        if (r < 0)
-            break;
-        if (g->lines[g->n - 1].tx == 0) {
-            whole = g->n;
-            whole_bytes = g->bytes;
-        }
-    }
-    g->n = whole;
-    g->bytes = whole_bytes;
-    return whole ? 0 : r; /* what is whole goes in first: the bad line is met again */
-}
-
-static int group_store(struct group *g, struct evs_store *st, const char *bytes,
-                       struct evs_error *err) NEEDS_COMMIT;
-static int group_store(struct group *g, struct evs_store *st, const char *bytes,
-                       struct evs_error *err)
-{
-    const struct apply ap = {
-        .lg = st->lg, .first = (uint32_t)log_end(st->lg) + 1, .recs = g->recs, .n = g->n};
-    const struct stage_mark before = index_stage_mark(st->ix);
-    uint32_t n = 0;
-    int r = log_reserve(st->lg, g->bytes, g->n, err);
-
-    for (; r == 0 && n < g->n; n++) {
-        g->recs[n].place += log_tail(st->lg);
-        r = ingest_restore(st->ix, &g->lines[n], &g->recs[n], err);
-        if (r < 0)
-            break;
-    }
-    if (r == 0)
-        r = log_append(st->lg, bytes, g->bytes, g->recs, g->n, err);
-    if (r < 0) {
-        while (n > 0)
-            ingest_unrestore(st->ix, &g->recs[--n]);
-        index_drop(st->ix, &before);
-        return r;
-    }
-    index_keep(st->ix);
-    for (uint32_t i = 0; i < g->n; i++)
-        index_apply(st->ix, &ap, ap.first + i);
-    log_publish(st->lg);
-    st->recorded_us = g->recs[g->n - 1].recorded_us;
-    return 0;
-}
-
-ssize_t evs_import_exact(struct evs_store *st, const void *lines, size_t n, struct evs_error *err)
-{
-    const char *p = lines;
-    struct group g = {0};
-    size_t at = 0;
-    int r = 0;
-
-    ingest_lock(st);
-    while (at < n) {
-        struct evs_error why;
-        r = group_fill(&g, st, (struct slice){p + at, n - at}, &why);
-        if (r == 0 && g.n == 0)
-            break; /* the rest is not whole yet */
-        if (r == 0)
-            r = group_store(&g, st, p + at, &why);
-        if (r < 0) {
-            if (err) {
-                *err = why;
-                err->pos = at + (why.pos == EVS_NOWHERE ? 0 : why.pos);
-            }
-            break;
-        }
-        at += g.bytes;
-    }
-    ingest_unlock(st);
-    free(g.lines);
-    free(g.recs);
-    return at ? (ssize_t)at : r;
 }

@@ -64,14 +64,18 @@ static void count_filtered(const struct index *ix, const struct log *lg, struct 
         struct posting it;
         postings_seek_seq(&ix->a, v->part[i].set, v->part[i].n, 0, &len, &it);
         while (it.ordinal < it.limit) {
-            const struct log_rec *r = lengths_rec(&len, it.seq);
-            if (r->type == v->filter) {
+            struct postings_run run;
+            postings_look(&ix->a, &it, POSTINGS_RUN, &len, &run);
+            it = run.behind;
+            for (uint32_t k = 0; k < run.n; k++) {
+                const struct log_rec *r = lengths_rec(&len, run.seq[k]);
+                if (r->type != v->filter)
+                    continue;
                 v->events++;
                 v->bytes += r->len - log_rec_data(r) - 1;
-                v->last = it.seq;
-                v->first = v->first ? v->first : it.seq;
+                v->last = run.seq[k];
+                v->first = v->first ? v->first : run.seq[k];
             }
-            postings_next(&ix->a, &it, r->len);
         }
     }
 }

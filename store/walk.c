@@ -2,13 +2,15 @@
 /* walk: reads lines one after another, as they stand, and takes each apart once. Recovery looks for
  * the log's end with it, replay builds the index from it.
  *
- * (1) A line counts if it ends in LF within the bytes given, line_parse() accepts it, its seq is
+ * (1) A line counts if it ends in LF within the bytes given, line_read() accepts it, its seq is
  *     the one that must come now, and it goes on with the transaction that the line before has
  *     begun.
  * (2) Mapped bytes are read under io_guarded(), a batch at a time; who was given a batch is called
  *     outside.
  * (3) What is looked at is pinned, a window of a segment at a time: a batch's lines lie in the window, and
  *     a line that its end cuts is read again with the next one.
+ * (4) Of a plain segment the window is a copy, by read(2): whoever walks needs each byte once, and a mapped page costs
+ *     six times as much as copying it. What can't be had so, and a line longer than that, is read as it is mapped.
  * Batches keep the lines in the cache between taking them apart and the caller's look at them. */
 #include "segment.h"
 
@@ -16,6 +18,7 @@
 #include "limits.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 
 struct batch {
@@ -32,16 +35,14 @@ static int read_batch(void *arg)
 
     for (; n < b->cap && w->pos < w->end; n++) {
         struct log_walked *l = &b->out[n];
-        const char *p = w->lines + w->pos;
-        const char *lf = memchr(p, '\n', w->end - w->pos);
-        size_t len = lf ? (size_t)(lf - p) + 1 : 0;
+        const char *p = w->lines + (w->pos - w->base);
+        int len = line_read(p, w->end - w->pos, &w->near, &l->line, &l->data, &l->crc);
 
-        if (!lf || line_parse(p, len, &l->line, &l->data, &l->crc) < 0 || l->line.seq != w->seq ||
-            (w->tx > 0 && l->line.tx != w->tx - 1))
+        if (len < 0 || l->line.seq != w->seq || (w->tx > 0 && l->line.tx != w->tx - 1))
             return n > 0 ? (int)n : -EBADMSG; /* the next call says so */
-        l->raw = (struct slice){p, len};
+        l->raw = (struct slice){p, (size_t)len};
         l->offset = w->pos;
-        w->pos += len;
+        w->pos += (uint64_t)len;
         w->seq++;
         w->tx = l->line.tx;
     }
@@ -91,7 +92,50 @@ static struct segment_walk walk_from(const struct log_span *sp, evs_seq seq, str
 
     if (io_guarded(find_start, &st) <= 0)
         st = (struct start){.seq = sp->first};
-    return (struct segment_walk){sp->lines, st.pos, st.pos, st.seq, 0};
+    return (struct segment_walk){.lines = sp->lines, .pos = st.pos, .end = st.pos, .seq = st.seq};
+}
+
+/* Where a walk of a log gets its windows from. */
+struct source {
+    const struct log_span *span;
+    struct log_pin pin;
+    int fd;    /* owned: of the span's lines; -1: they are read as they are mapped */
+    char *buf; /* owned: COPY_BYTES of them */
+};
+
+#define COPY_BYTES ((uint64_t)128 << 10)
+
+static void open_source(struct source *src, const struct log_span *sp)
+{
+    if (src->fd >= 0)
+        (void)io_close(src->fd);
+    /* Relaxed: one that becomes packed meanwhile has the same bytes still. */
+    bool plain = sp->segment->dirfd >= 0 &&
+                 atomic_load_explicit(&sp->segment->form, memory_order_relaxed) != SEGMENT_PACKED;
+    src->fd = plain ? segment_file(sp->segment, ".jsonl", O_RDONLY) : -1;
+    src->span = sp;
+}
+
+static void close_source(struct source *src)
+{
+    if (src->fd >= 0)
+        (void)io_close(src->fd);
+    log_unpin(&src->pin);
+    free(src->buf);
+}
+
+/* A window that is a copy, with more than the present one has left. */
+static bool copy_window(struct source *src, struct segment_walk *w)
+{
+    uint64_t n = MIN(src->span->bytes - w->pos, COPY_BYTES);
+
+    if (src->fd < 0 || w->end - w->pos >= n ||
+        io_read_all(src->fd, src->buf, n, w->pos) != (ssize_t)n)
+        return false;
+    w->lines = src->buf;
+    w->base = w->pos;
+    w->end = w->pos + n;
+    return true;
 }
 
 #define WINDOW_BYTES     ((uint64_t)1 << 20)
@@ -99,18 +143,22 @@ static struct segment_walk walk_from(const struct log_span *sp, evs_seq seq, str
 
 /* Pin what comes next: more than the present window has left of it. 0: there is no more, or what is left is
  * more than a line. Where not all of it can be had, a frame further on may be what is damaged: one frame then. */
-static int open_window(const struct log_span *sp, struct segment_walk *w, struct log_pin *pin,
-                       struct evs_error *err)
+static int open_window(struct source *src, struct segment_walk *w, struct evs_error *err)
 {
+    const struct log_span *sp = src->span;
     uint64_t left = w->end - w->pos;
 
     if (w->end >= sp->bytes || left >= WINDOW_BYTES_MAX)
         return 0;
+    if (copy_window(src, w))
+        return 1;
     uint64_t to = MIN(sp->bytes, w->pos + MAX(WINDOW_BYTES, 2 * left));
-    int r = log_pin(sp, w->pos, to, pin, NULL);
+    int r = log_pin(sp, w->pos, to, &src->pin, NULL);
     if (r < 0)
-        r = log_pin(sp, w->pos, w->end + 1, pin, err);
-    w->end = MIN(sp->bytes, pin->to);
+        r = log_pin(sp, w->pos, w->end + 1, &src->pin, err);
+    w->lines = sp->lines;
+    w->base = 0;
+    w->end = MIN(src->fd >= 0 ? to : sp->bytes, src->pin.to);
     return r < 0 ? r : 1;
 }
 
@@ -118,16 +166,16 @@ int segment_count(struct segment *s, uint64_t *ret_n, struct evs_error *err)
 {
     struct log_walked *out AUTO_FREE = malloc(LOG_WALK_LINES * sizeof *out);
     struct log_span span = {.first = s->first, .lines = s->lines, .bytes = s->size, .segment = s};
-    struct segment_walk w = {s->lines, 0, 0, s->first, 0};
-    struct log_pin pin = {0};
+    struct segment_walk w = {.lines = s->lines, .seq = s->first};
+    struct source src = {.span = &span, .fd = -1};
     int r = out ? 1 : evs_fail(err, EVS_NO_MEMORY, EVS_NOWHERE);
 
     while (r > 0) {
         r = segment_batch(&w, out, LOG_WALK_LINES);
         if (r <= 0)
-            r = open_window(&span, &w, &pin, err); /* perhaps the window cuts a line */
+            r = open_window(&src, &w, err); /* perhaps the window cuts a line */
     }
-    log_unpin(&pin);
+    close_source(&src);
     if (r < 0)
         return r;
     if (w.pos < s->size || w.tx > 0)
@@ -144,15 +192,14 @@ static int fail_line(const struct log *lg, const struct segment_walk *w, struct 
     return evs_fail_at(err, EVS_DAMAGED, w->pos, "%s", name);
 }
 
-static int walk_segment(const struct log *lg, const struct log_span *sp, evs_seq from, evs_seq end,
-                        struct log_pin *pin, struct log_walked *out, log_walk_fn *fn, void *arg,
-                        struct evs_error *err)
+static int walk_segment(const struct log *lg, struct source *src, evs_seq from, evs_seq end,
+                        struct log_walked *out, log_walk_fn *fn, void *arg, struct evs_error *err)
 {
-    struct segment_walk w = walk_from(sp, from, pin);
+    struct segment_walk w = walk_from(src->span, from, &src->pin);
 
     while (w.seq < end) {
         int n = segment_batch(&w, out, MIN(end - w.seq, LOG_WALK_LINES));
-        int r = n > 0 ? 1 : open_window(sp, &w, pin, err); /* perhaps the window cuts a line */
+        int r = n > 0 ? 1 : open_window(src, &w, err); /* perhaps the window cuts a line */
         if (r <= 0)
             return r < 0 ? r : fail_line(lg, &w, err);
         if (n <= 0)
@@ -168,22 +215,21 @@ static int walk_segment(const struct log *lg, const struct log_span *sp, evs_seq
 int log_walk(const struct log *lg, evs_seq from, log_walk_fn *fn, void *arg, struct evs_error *err)
 {
     struct log_walked *out AUTO_FREE = malloc(LOG_WALK_LINES * sizeof *out);
+    struct source src = {.fd = -1, .buf = malloc(COPY_BYTES)};
     evs_seq end = log_end(lg) + 1;
-    struct log_pin pin = {0};
     struct log_span span;
-    int r = 0;
+    int r = out && src.buf ? 0 : evs_fail(err, EVS_NO_MEMORY, EVS_NOWHERE);
 
-    if (!out)
-        return evs_fail(err, EVS_NO_MEMORY, EVS_NOWHERE);
     for (evs_seq seq = MAX(from, 1u); r == 0 && seq < end; seq = span.end) {
         r = log_span(lg, seq, &span);
         if (r < 0) { /* can't be: it is visible */
             r = evs_fail(err, EVS_NO_SUCH, EVS_NOWHERE);
             break;
         }
-        r = walk_segment(lg, &span, seq, MIN(span.end, end), &pin, out, fn, arg, err);
+        open_source(&src, &span);
+        r = walk_segment(lg, &src, seq, MIN(span.end, end), out, fn, arg, err);
     }
-    log_unpin(&pin);
+    close_source(&src);
     return r;
 }
 

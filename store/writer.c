@@ -7,40 +7,15 @@
  *     where the next value would begin is not known.
  * Errors that are not the input's (a full disk) leave everything as it was before the write. */
 #include "hotpath.h"
-#include "ingest.h"
 #include "limits.h"
 #include "name.h"
+#include "outline.h"
 #include "scan.h"
+#include "writer_state.h"
 
 #include <errno.h>
 
 #define BATCH_BYTES ((size_t)256 << 10) /* of input in one go, but for a value that is larger */
-
-struct evs_writer {
-    struct evs_store *st;
-    pthread_mutex_t lock;
-    struct evs_target target; /* names owned */
-    char *path;               /* owned; for rejected.jsonl */
-    char *pend;               /* owned; pend_n of pend_cap bytes, charged to pend_uid */
-    size_t pend_n, pend_cap;
-    uid_t pend_uid;
-    struct skim skim;
-    bool apart,
-        noted;  /* noted: the bad value at which the last write stopped is in rejected.jsonl */
-    int failed; /* errno; 0: none */
-    struct evs_error why;
-    evs_seq seq;
-};
-
-/* One call of evs_write(). */
-struct take {
-    struct evs_writer *w;
-    const struct evs_cred *cred;
-    struct batch *b;
-    const char *s;
-    size_t n, pos; /* pos: all before it is stored */
-    bool apart;
-};
 
 /* Did the input cause it? Else it may go better next time. */
 static bool inputs_fault(enum evs_reason why)
@@ -121,18 +96,6 @@ int evs_writer_new(struct evs_store *st, const struct evs_target *target, const 
     return 0;
 }
 
-static void reject(struct evs_writer *w, const struct evs_cred *cred, const struct evs_error *why,
-                   const char *value, size_t n)
-{
-    reject_add(w->st->rejects, &(struct reject_entry){
-                                   .time_us = w->st->options.clock_us(w->st->options.clock_arg),
-                                   .uid = cred ? cred->uid : w->pend_uid,
-                                   .pid = cred ? cred->pid : 0,
-                                   .path = {w->path, strlen(w->path)},
-                                   .why = why,
-                                   .value = {value, MIN(n, (size_t)LIMIT_REJECTED_VALUE_BYTES)}});
-}
-
 static void drop_pending(struct evs_writer *w)
 {
     if (w->pend_cap)
@@ -202,7 +165,7 @@ static int store_batch(struct take *t, bool transaction, struct evs_error *err)
 {
     struct batch *b = t->b;
     uint32_t want = b->n, n, done;
-    struct evs_error why = {.why = EVS_OK_}, later = {.why = EVS_OK_};
+    struct evs_error why, later; /* filled by what fails; zeros for them would cost every write */
 
     if (want == 0)
         return 0;
@@ -212,6 +175,8 @@ static int store_batch(struct take *t, bool transaction, struct evs_error *err)
     done = n ? ingest_commit(t->w->st, b, n, transaction, t->cred, &why) : 0;
     if (done)
         t->w->seq = log_end(t->w->st->lg);
+    if (UNLIKELY(b->warned))
+        writer_list_warned(t, done);
     if (done == want)
         return 0;
     if (!transaction)
@@ -231,18 +196,24 @@ static ssize_t scan_one(struct take *t, struct prepared *p, struct evs_error *er
     ssize_t r;
 
     if (takes_events(t->w)) {
-        r = event_scan(s, n, 0, &t->b->scratch, &p->ev, err);
+        r = event_scan(s, n, t->w->st->schemas ? EVENT_OUTLINE : 0, &t->b->scratch, &p->ev, err);
     } else {
         bool breaks = false;
+        uint64_t outline = 0;
+        const size_t most = MIN(n, (size_t)LIMIT_VALUE_BYTES + 1);
         /* one level for the line that it will be data of: what is stored can be appended again */
-        r = scan_value(s, MIN(n, (size_t)LIMIT_VALUE_BYTES + 1), SCAN_DEPTH(1), &breaks, err);
+        r = t->w->st->schemas
+                ? scan_outline(s, most, SCAN_DEPTH(1), outline_by(), &breaks, &outline, err)
+                : scan_value(s, most, SCAN_DEPTH(1), &breaks, err);
         if (r > (ssize_t)LIMIT_VALUE_BYTES || (r == 0 && n > LIMIT_VALUE_BYTES))
             return evs_fail(err, EVS_TOO_LARGE, t->pos);
         /* 01, 1.2.3, 2026-11-24: not a number that begins well */
         if (r > 0 && scan_kind(*s) <= SCAN_NUMBER && !scan_is_space(s[r]))
             return evs_fail(err, EVS_BAD_JSON, t->pos + (size_t)r);
-        p->ev = (struct event){
-            .data = {s, (size_t)r}, .data_breaks = breaks, .expected = EVENT_ANY_VERSION};
+        p->ev = (struct event){.data = {s, (size_t)r},
+                               .data_breaks = breaks,
+                               .outline = outline,
+                               .expected = EVENT_ANY_VERSION};
     }
     if (r < 0 && err && err->pos != EVS_NOWHERE)
         err->pos += t->pos;
@@ -291,6 +262,7 @@ static int fill_batch(struct take *t, struct evs_error *err)
 /* The elements of the array s[0..n), which skim has found whole. */
 static int scan_elements(struct take *t, const char *s, size_t n, struct evs_error *err)
 {
+    const unsigned flags = SCAN_ANY_LINES | SCAN_DEPTH(1) | (t->w->st->schemas ? EVENT_OUTLINE : 0);
     size_t at = 1;
     bool first = true;
 
@@ -305,8 +277,7 @@ static int scan_elements(struct take *t, const char *s, size_t n, struct evs_err
         if (!p)
             return evs_fail(err, EVS_NO_MEMORY, EVS_NOWHERE);
         /* skim has judged the line breaks of all of it */
-        ssize_t r =
-            event_scan(s + at, n - at, SCAN_ANY_LINES | SCAN_DEPTH(1), &t->b->scratch, &p->ev, err);
+        ssize_t r = event_scan(s + at, n - at, flags, &t->b->scratch, &p->ev, err);
         if (r <= 0) {
             if (r == 0)
                 return evs_fail(err, EVS_BAD_JSON, t->pos + at);
@@ -355,7 +326,7 @@ static ssize_t take_transaction(struct take *t, struct evs_error *err)
 /* Store all values from t->pos on, keep the unfinished one. 0, or why the value at t->pos is bad. */
 static int take_values(struct take *t, struct evs_error *err)
 {
-    struct evs_error why = {.why = EVS_OK_};
+    struct evs_error why;
     int more = 1, r;
 
     while (more == 1) {
@@ -437,21 +408,10 @@ static ssize_t feed_pending(struct take *t, const char *s, size_t n, struct evs_
     return (ssize_t)add;
 }
 
-/* The first bytes of a bad value, from pend and from this write. */
-static void reject_pending(struct take *t, const struct evs_error *why, const char *s, size_t n)
-{
-    char value[LIMIT_REJECTED_VALUE_BYTES];
-    size_t a = MIN(t->w->pend_n, sizeof value), b = MIN(n, sizeof value - a);
-
-    memcpy(value, t->w->pend, a);
-    memcpy(value + a, s, b);
-    reject(t->w, t->cred, why, value, a + b);
-}
-
 static ssize_t write_locked(struct take *t, struct evs_error *err)
 {
     struct evs_writer *w = t->w;
-    struct evs_error why = {.why = EVS_OK_};
+    struct evs_error why;
     bool noted = w->noted;
     ssize_t r = 0;
 
@@ -460,7 +420,7 @@ static ssize_t write_locked(struct take *t, struct evs_error *err)
         r = feed_pending(t, t->s, t->n, &why);
         if (r < 0) {
             if (inputs_fault(why.why)) {
-                reject_pending(t, &why, t->s, t->n);
+                writer_reject_pending(t, &why, t->s, t->n);
                 drop_pending(w);
                 w->failed = why.code;
                 w->why = why;
@@ -476,7 +436,7 @@ static ssize_t write_locked(struct take *t, struct evs_error *err)
     if (r == 0)
         return (ssize_t)t->pos;
     if (inputs_fault(why.why) && !(noted && t->pos == 0))
-        reject(w, t->cred, &why, t->s + t->pos, t->n - t->pos);
+        writer_reject(t, &why, t->s + t->pos, t->n - t->pos);
     w->noted = t->pos > 0;
     if (t->pos > 0)
         return (ssize_t)t->pos;
@@ -541,7 +501,7 @@ void evs_writer_free(struct evs_writer *w)
     if (w->pend_n) {
         struct evs_error why;
         (void)evs_fail(&why, EVS_UNFINISHED, w->pend_n);
-        reject(w, NULL, &why, w->pend, w->pend_n);
+        writer_note(w, NULL, &why, w->pend, w->pend_n, NULL);
     }
     drop_pending(w);
     atomic_fetch_sub_explicit(&w->st->writers, 1, memory_order_relaxed);

@@ -205,10 +205,22 @@ EXPORT int openat(int dirfd, const char *path, int flags, ...)
     return open_any(dirfd, path, flags, MODE_OF(flags));
 }
 
+static bool is_bad(int fd, size_t n, off_t at)
+{
+    struct stat st;
+
+    return atomic_load(&armed) && fault.bad_file && at < fault.bad_to &&
+           at + (off_t)n > fault.bad_from && fstat(fd, &st) == 0 && st.st_ino == fault.bad_file;
+}
+
 EXPORT ssize_t pread(int fd, void *p, size_t n, off_t at)
 {
     if (fails(DISK_READ, fd) < 0)
         return -1;
+    if (is_bad(fd, n, at)) {
+        errno = EIO;
+        return -1;
+    }
     return syscall(SYS_pread64, fd, p, n, at);
 }
 

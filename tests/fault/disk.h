@@ -40,6 +40,9 @@ struct disk_fault {
     enum disk_how how;
     int code; /* errno of DISK_FAILS */
     bool forever;
+    /* A bad sector instead of all that: no read of this file gives a byte of [bad_from, bad_to). 0: none. */
+    ino_t bad_file;
+    off_t bad_from, bad_to;
 };
 /* NULL: none. Returns how many calls of the kinds there were since the last set. */
 uint64_t disk_fault_set(const struct disk_fault *f);

@@ -10,11 +10,13 @@
 #include "store/ingest.h"
 #include "store/keeper.h"
 #include "store/log_state.h"
+#include "store/schemas.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <sqlite3.h>
 #include <stdarg.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -48,7 +50,7 @@ static const struct place {
 /* What the store is before a bit is flipped. */
 static struct world {
     char *dir;
-    struct file files[64];
+    struct file files[128];
     int n;
     struct model m;
     char *rejected;  /* what all users see */
@@ -151,14 +153,34 @@ static void hash_and_pack(struct evs_store *st, bool clean)
     }
 }
 
+/* The same for meta.db: of its 4 KiB a page most are zeros. */
+static void make_pages_small(const char *dir)
+{
+    struct evs_store *st;
+    struct evs_error err;
+    char path[300];
+    sqlite3 *db;
+
+    CHECK_EQ(evs_open(dir, NULL, &st, &err), 0);
+    CHECK_EQ(evs_close(st, &err), 0);
+    (void)snprintf(path, sizeof path, "%s/meta.db", dir);
+    CHECK_EQ(sqlite3_open(path, &db), SQLITE_OK);
+    CHECK_EQ(sqlite3_exec(db, "PRAGMA journal_mode=DELETE; PRAGMA page_size=512; VACUUM", NULL,
+                          NULL, NULL),
+             SQLITE_OK);
+    CHECK_EQ(sqlite3_close(db), SQLITE_OK);
+}
+
 static void make_store(const char *dir, bool clean)
 {
     const struct evs_options o = {.sync_interval_ms = UINT32_MAX, .compress = -1};
     struct evs_store *st;
     struct evs_error err;
 
+    make_pages_small(dir);
     CHECK_EQ(evs_open(dir, &o, &st, &err), 0);
     keeper_stop(st);
+    schemas_calm(st);
     make_segments_small(st);
     for (size_t i = 0; i < ARRAY_LEN(places); i++)
         if (places[i].owner.mode)
@@ -200,7 +222,7 @@ static enum kind kind_of(const char *name)
 
 static void path_of(const char *name, char out[256])
 {
-    (void)snprintf(out, 256, "%s/%s", w.dir, name);
+    (void)snprintf(out, 256, "%s/%.200s", w.dir, name);
 }
 
 static void take_file(const char *name)
@@ -236,23 +258,33 @@ static void mark_twice(void)
                 w.files[i].kind = w.files[k].kind = TWICE;
 }
 
-/* fn with the name of each file of the store. */
+/* fn with the name of each file of the store below dir, which is "" or ends in '/'. */
+static void each_file_of(const char *dir, void (*fn)(const char *name))
+{
+    char path[256], name[512];
+    struct stat st;
+
+    path_of(dir, path);
+    DIR *d = opendir(path);
+    for (const struct dirent *e; d && (e = readdir(d));) {
+        if (e->d_name[0] == '.')
+            continue;
+        (void)snprintf(name, sizeof name, "%s%s", dir, e->d_name);
+        path_of(name, path);
+        if (lstat(path, &st) == 0 && S_ISDIR(st.st_mode)) {
+            (void)strcat(name, "/");
+            each_file_of(name, fn);
+        } else {
+            fn(name);
+        }
+    }
+    CHECK(d != NULL);
+    (void)closedir(d);
+}
+
 static void each_file(void (*fn)(const char *name))
 {
-    static const char *const dirs[] = {"", "log/"};
-
-    for (int i = 0; i < 2; i++) {
-        char path[256], name[512];
-        path_of(dirs[i], path);
-        DIR *d = opendir(path);
-        CHECK(d != NULL);
-        for (const struct dirent *e; d && (e = readdir(d));) {
-            (void)snprintf(name, sizeof name, "%s%s", dirs[i], e->d_name);
-            if (e->d_name[0] != '.' && strcmp(name, "log") != 0)
-                fn(name);
-        }
-        (void)closedir(d);
-    }
+    each_file_of("", fn);
 }
 
 static void remove_other(const char *name)
@@ -272,6 +304,11 @@ static void restore(void)
     for (int i = 0; i < w.n; i++) {
         char path[256];
         path_of(w.files[i].name, path);
+        for (char *p = strchr(path + strlen(w.dir) + 1, '/'); p; p = strchr(p + 1, '/')) {
+            *p = '\0';
+            (void)mkdir(path, 0700);
+            *p = '/';
+        }
         int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
         CHECK(fd >= 0 && write(fd, w.files[i].bytes, w.files[i].n) == (ssize_t)w.files[i].n);
         (void)close(fd);

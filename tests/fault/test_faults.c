@@ -87,6 +87,8 @@ static void life(struct world *w)
     world_append(w, 10, false, true);
     world_append(w, 6, true, true);
     world_chmod(w, 1, 0700);
+    world_pin(w, 0, 1);
+    world_pin(w, 2, 2);
     world_sync(w);
     world_repeat(w, 0);
     world_append_data(w);
@@ -102,6 +104,8 @@ static void life(struct world *w)
     world_append(w, 40, false, false);
     world_pack(w, 2);
     world_chmod(w, 1, 0750);
+    world_pin(w, 0, 3);
+    world_pin(w, 2, 0);
     world_kill(w);                   /* of one segment both forms are there */
     world_append(w, 4, true, false); /* opened again, what was not synced is copied */
     world_pack(w, 2);

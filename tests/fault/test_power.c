@@ -7,6 +7,8 @@
  *   EVFS_TEST_MODE    quick (unset) 150 seeds, ci 1,000, long 100,000 */
 #include "../unit/check.h"
 #include "disk.h"
+#include "store/ingest.h"
+#include "store/log_state.h"
 #include "world.h"
 
 #include <dirent.h>
@@ -95,6 +97,8 @@ static void step(struct world *w, uint64_t *random)
     case 11:
         world_chmod(w, (uint32_t)(check_random(random) % WORLD_ENTITIES),
                     0700 | (uint32_t)(check_random(random) & 077));
+        world_pin(w, (uint32_t)(check_random(random) % WORLD_ENTITIES),
+                  (uint32_t)(check_random(random) % 4));
         break;
     case 12:
         world_repeat(w, (uint32_t)(check_random(random) % 4));
@@ -154,11 +158,13 @@ static int in_child(void (*fn)(void *arg), void *arg)
     return WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status);
 }
 
+enum life { ANY_LIFE, BOTH_FORMS, IDX_STALE, IDX_LOST };
+
 struct round {
     char from[100], out[100], shadow[100];
-    uint64_t seed; /* of this round */
+    uint64_t seed; /* of this round; of IDX_STALE and IDX_LOST the number of the try */
     bool lie;
-    bool both; /* until_the_plain_file_goes(); else a random life */
+    enum life life;
 };
 
 static void until_the_cut(void *arg)
@@ -217,6 +223,72 @@ static void until_the_plain_file_goes(void *arg)
     disk_cut();
 }
 
+/* Of the first segment and of the last one: the records are of other numbers of the names, as if the numbers had been
+ * given anew since; or the file is gone. The checkpoint goes with the first, and stays with the second. */
+static void damage_idx(const struct round *r, evs_seq last)
+{
+    const evs_seq first[] = {1, last};
+    struct log_rec rec[8];
+    char path[300];
+
+    for (int i = 0; i < 2; i++) {
+        (void)snprintf(path, sizeof path, "%s/store/log/%020ju.idx", r->from, (uintmax_t)first[i]);
+        int fd = open(path, O_RDWR | O_CLOEXEC);
+        CHECK(fd >= 0 && pread(fd, rec, sizeof rec, SEGMENT_HEADER_BYTES) == sizeof rec);
+        for (int k = 0; k < 8; k++) {
+            rec[k].entity = rec[k].entity % WORLD_ENTITIES + 1;
+            rec[k].check = log_rec_check(&rec[k], first[i] + (evs_seq)k);
+        }
+        CHECK(pwrite(fd, rec, sizeof rec, SEGMENT_HEADER_BYTES) == sizeof rec);
+        (void)close(fd);
+        if (r->life == IDX_LOST)
+            CHECK_EQ(unlink(path), 0);
+    }
+    (void)snprintf(path, sizeof path, "%s/store/index.ckpt", r->from);
+    if (r->life == IDX_STALE)
+        CHECK_EQ(unlink(path), 0);
+}
+
+/* An idx is put right, or made again, by who opens the store and dies; the next one finds it right, since it is so
+ * in the page cache, and makes a checkpoint, which counts on it. */
+static void until_a_checkpoint_counts_on_an_idx(void *arg)
+{
+    const struct round *r = arg;
+    const struct disk_watch w = {
+        .root = r->from, .shadow = r->shadow, .out = r->out, .seed = r->seed, .trace = trace};
+    struct disk_fault f = {
+        .n = 1 + r->seed / 2, .kinds = DISK_CHANGES, .code = EIO, .forever = true};
+
+    (void)snprintf(world->dir, sizeof world->dir, "%s/store", r->from);
+    for (int i = 0; i < 3; i++)
+        world_append(world, 60, false, false);
+    if (r->seed & 1)
+        world_pack(world, 4);
+    evs_seq last = world->st->lg->s[log_segments(world->st->lg) - 1]->first;
+    (void)world_close(world);
+    damage_idx(r, last);
+    disk_watch(&w);
+    world->allowed = 1u << EVS_SYSTEM | 1u << EVS_READ_ONLY;
+    (void)disk_fault_set(&f);
+    (void)world_ready(world);
+    (void)disk_fault_set(NULL);
+    world_kill(world);
+    world->allowed = 0;
+    world->failures = 0;
+    if (world_ready(world))
+        world_checkpoint(world);
+    if (check_failed + world_failed())
+        _exit(1);
+    disk_cut();
+}
+
+static void (*const lives[])(void *arg) = {
+    [ANY_LIFE] = until_the_cut,
+    [BOTH_FORMS] = until_the_plain_file_goes,
+    [IDX_STALE] = until_a_checkpoint_counts_on_an_idx,
+    [IDX_LOST] = until_a_checkpoint_counts_on_an_idx,
+};
+
 /* What was durable must be there; of the rest, a prefix. */
 static void look(void *arg)
 {
@@ -233,6 +305,11 @@ static void look(void *arg)
                 w->durable);
     w->flight += w->n - w->durable;
     w->n = w->durable;
+    if (r->life >= IDX_STALE) { /* opened, but not read: that puts records right */
+        CHECK_EQ(evs_open(w->dir, &w->options, &w->st, NULL), 0);
+        (void)world_close(w);
+        CHECK(world_verify(w));
+    }
     if (!world_open(w)) {
         check_failed++;
         return;
@@ -250,11 +327,11 @@ static void expect_a_prefix(struct world *w)
 }
 
 /* 0, or what went wrong. */
-static int run_seed(uint64_t seed, bool lie, bool both)
+static int run_seed(uint64_t seed, bool lie, enum life life)
 {
     uint64_t random = seed * 0x9e3779b97f4a7c15u + 7;
-    uint32_t rounds = both ? 1 : 1 + (uint32_t)(check_random(&random) % ROUNDS_MAX);
-    struct round r = {.lie = lie, .both = both};
+    uint32_t rounds = life != ANY_LIFE ? 1 : 1 + (uint32_t)(check_random(&random) % ROUNDS_MAX);
+    struct round r = {.lie = lie, .life = life};
     int code = 0;
 
     uint64_t compressed = world->compressed;
@@ -269,8 +346,8 @@ static int run_seed(uint64_t seed, bool lie, bool both)
         (void)snprintf(r.out, sizeof r.out, "%s/%u", top, i);
         (void)snprintf(r.shadow, sizeof r.shadow, "%s/shadow%u", top, i);
         (void)mkdir(r.shadow, 0700);
-        r.seed = check_random(&random);
-        int e = in_child(both ? until_the_plain_file_goes : until_the_cut, &r);
+        r.seed = life >= IDX_STALE ? seed : check_random(&random);
+        int e = in_child(lives[life], &r);
         code = e == DISK_CUT_EXIT ? 0 : e ? e : 1;
         clean(r.from);
         clean(r.shadow);
@@ -304,7 +381,7 @@ static void synced_is_there_and_the_rest_a_prefix(void)
         trace = true;
     }
     for (uint64_t seed = from; seed < from + n && bad < 10; seed++) {
-        int r = run_seed(seed, false, false);
+        int r = run_seed(seed, false, ANY_LIFE);
         if (r) {
             fprintf(stderr, "SEED=%ju: ended with %d\n", (uintmax_t)seed, r);
             bad++;
@@ -323,7 +400,7 @@ static void a_disk_that_lies_is_found_out(void)
 
     (void)dup2(null, 2); /* what it finds is as it should be */
     for (uint64_t seed = 1; seed <= 40 && found < 3; seed++)
-        found += run_seed(seed, true, false) != 0;
+        found += run_seed(seed, true, ANY_LIFE) != 0;
     (void)dup2(out, 2);
     (void)close(out);
     (void)close(null);
@@ -335,7 +412,18 @@ static void both_forms_when_the_power_goes(void)
     uint64_t bad = 0;
 
     for (uint64_t seed = 1; seed <= 40; seed++)
-        bad += run_seed(seed, false, true) != 0;
+        bad += run_seed(seed, false, BOTH_FORMS) != 0;
+    CHECK_EQ(bad, 0);
+}
+
+static void idx_that_a_checkpoint_counts_on(void)
+{
+    uint64_t bad = 0;
+
+    for (uint64_t seed = 1; seed <= 100; seed++) {
+        bad += run_seed(seed, false, IDX_STALE) != 0;
+        bad += run_seed(seed, false, IDX_LOST) != 0;
+    }
     CHECK_EQ(bad, 0);
 }
 
@@ -354,6 +442,8 @@ int main(void)
     RUN(synced_is_there_and_the_rest_a_prefix);
     if (!getenv("SEED"))
         RUN(both_forms_when_the_power_goes);
+    if (!getenv("SEED"))
+        RUN(idx_that_a_checkpoint_counts_on);
     if (!getenv("SEED"))
         RUN(a_disk_that_lies_is_found_out);
     clean(d);

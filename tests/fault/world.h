@@ -31,6 +31,8 @@ struct world {
     uint32_t next_k;                      /* numbers are not used twice */
     uint32_t mode[WORLD_ENTITIES];        /* of directories; 0: not its own */
     uint32_t mode_flight[WORLD_ENTITIES]; /* what it is being changed to */
+    uint32_t pin[WORLD_ENTITIES];         /* the number of its schema; 0: none is pinned */
+    uint32_t pin_flight[WORLD_ENTITIES];  /* of the one that is being pinned */
     bool shows_change;                    /* the last failure left the store read-only */
     struct world_event ev[WORLD_EVENTS];
 };
@@ -52,6 +54,8 @@ void world_repeat(struct world *w, uint32_t skip);
 void world_sync(struct world *w);
 void world_checkpoint(struct world *w);
 void world_chmod(struct world *w, uint32_t entity, uint32_t mode);
+/* Pin schema `number`, to which all events conform; 0 unpins. */
+void world_pin(struct world *w, uint32_t entity, uint32_t number);
 /* So many steps of what a store does to its sealed segments in the background: each hashes one, and compresses one
  * or removes a plain file. */
 void world_pack(struct world *w, uint32_t steps);
@@ -60,6 +64,9 @@ void world_state(struct world *w, uint32_t entity);
 
 /* How many checks have failed so far. */
 int world_failed(void);
+
+/* As it stands, not open: nothing is found. */
+bool world_verify(struct world *w);
 
 /* No faults from here on: all is there, an append works, verify finds nothing. */
 void world_finish(struct world *w);

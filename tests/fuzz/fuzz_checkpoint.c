@@ -5,7 +5,7 @@
  * checksums are right (store/checkpoint_check.c), so it is put back as it was. */
 #include "fuzz_dir.h"
 
-enum { HEADER = 136, BLOCKS = 6, PAGE = 4096 };
+enum { HEADER = 144, BLOCKS = 6, PAGE = 4096 };
 
 static uint64_t u64_at(const struct fuzz_file *f, size_t at)
 {

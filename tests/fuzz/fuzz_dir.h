@@ -127,12 +127,15 @@ static inline void fuzz_append(struct evs_store *st, int from, int to)
 
 static inline const struct evs_options *fuzz_options(bool read_only)
 {
-    static const struct evs_options o[2] = {
-        {.clock_us = fuzz_clock, .sync_interval_ms = UINT32_MAX, .segment_bytes = 64 << 10},
-        {.clock_us = fuzz_clock,
-         .sync_interval_ms = UINT32_MAX,
-         .segment_bytes = 64 << 10,
-         .read_only = true}};
+    static const struct evs_options o[2] = {{.clock_us = fuzz_clock,
+                                             .sync_interval_ms = UINT32_MAX,
+                                             .segment_bytes = 64 << 10,
+                                             .no_schemas = true},
+                                            {.clock_us = fuzz_clock,
+                                             .sync_interval_ms = UINT32_MAX,
+                                             .segment_bytes = 64 << 10,
+                                             .no_schemas = true,
+                                             .read_only = true}};
 
     return &o[read_only];
 }

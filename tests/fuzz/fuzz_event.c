@@ -97,7 +97,7 @@ static void check_poured(const char *text, size_t n, const struct line *l, struc
 
 static void check_line(const struct event *ev)
 {
-    struct clock_text clock = {.second = INT64_MIN};
+    struct line_memo memo = {0};
     struct line l = {.seq = 7,
                      .version = 3,
                      .recorded_us = fuzz_clock(NULL),
@@ -116,7 +116,7 @@ static void check_line(const struct event *ev)
     uint32_t data, crc;
     const size_t bound = line_bound(&l);
     AUTO_FREE char *room = malloc(bound);
-    const size_t n = line_write(&l, &clock, room, &data, &crc);
+    const size_t n = line_write(&l, &memo, room, &data, &crc);
 
     DEMAND(n <= bound);
     AUTO_FREE char *text = malloc(n);

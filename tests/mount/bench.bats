@@ -29,6 +29,7 @@ try() { # try NAME [VARIABLE=VALUE...]
 
 @test "bench/ingest.sh" { try ingest; }
 @test "bench/mount.sh" { try mount; }
+@test "bench/border.sh" { try border; }
 @test "bench/recovery.sh" { try recovery; }
 @test "bench/seek.sh" { try seek; }
 @test "bench/query.sh" { try query; }
@@ -37,7 +38,13 @@ try() { # try NAME [VARIABLE=VALUE...]
 @test "bench/time-travel.sh" { try time-travel; }
 @test "bench/concurrent.sh" { try concurrent; }
 @test "bench/sync.sh" { try sync; }
+@test "bench/validate.sh" { need_data git-events.jsonl.zst; try validate; }
 @test "bench/memory.sh" { try memory; }
+@test "bench/scaling.sh" {
+    command -v gnuplot >/dev/null || skip "no gnuplot"
+    try scaling PLOT="$T/scaling.svg"
+    grep -q "</svg>" "$T/scaling.svg"
+}
 @test "bench/peers.sh" { try peers; }
 
 # Who runs below the scratch directory: nobody.

@@ -22,6 +22,11 @@ borders() { python3 "$BATS_TEST_DIRNAME/borders.py" "$MNT" "$@"; }
     check_log
 }
 
+@test "every user reads, writes, makes and removes pinned schemas everywhere" {
+    python3 "$BATS_TEST_DIRNAME/borders_schemas.py" "$MNT"
+    check_log
+}
+
 @test "a refusal tells nothing of what is there" {
     borders oracles
 }

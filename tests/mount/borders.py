@@ -97,15 +97,15 @@ def shown(file):
     kind, path, t = file
     if kind == "below":
         return [e for e in EVENTS if is_below(e, path)]
-    if kind == "type":
-        return [e for e in EVENTS if t in EVENTS[e]]
+    if kind in ("type", "learned"):
+        return [e for e in EVENTS if t.split("/")[0] in EVENTS[e]]
     return [path]
 
 
 def between(file, e):
     """The rows that are passed from a file's directory, not included, to an entity's."""
     kind, path, _ = file
-    top = "" if kind == "type" else path
+    top = "" if kind in ("type", "learned") else path
     parts = e.split("/")
     dirs = ["/".join(parts[:i + 1]) for i in range(len(parts))]
     return [ROWS[d] for d in dirs if d in ROWS and (top == "" or len(d) > len(top))]
@@ -137,7 +137,7 @@ def may_read(user, file):
     if not reach(user, path) or not rights(user, row_of(path)) & 4:
         return False
     uid = USERS[user][0]
-    if uid == 0 or kind not in ("below", "type") or not closed_by(file):
+    if uid == 0 or kind not in ("below", "type", "learned") or not closed_by(file):
         return True
     return uid == row_of(path)[0] and all(rights(user, b) & 5 == 5 for b in closed_by(file))
 
@@ -164,6 +164,8 @@ def name_of(file):
     kind, path, t = file
     if kind == "type":
         return f"types/{t}/events.jsonl"
+    if kind == "learned":
+        return "types/" + t
     base = "entities/" + path + "/" if path else ""
     return base + {"below": "events.jsonl", "own": f"{t}.jsonl", "state": "state.json"}[kind]
 
@@ -177,7 +179,9 @@ def files():
             out.append(("own", d, t))
         if d in EVENTS:
             out.append(("state", d, None))
-    return out + [("type", "", t) for t in sorted({t for ts in EVENTS.values() for t in ts})]
+    types = sorted({t for ts in EVENTS.values() for t in ts})
+    learned = [f"{t}/{f}" for t in types for f in ("schema.json", "README", "changes.jsonl", "schemas/1.json")]
+    return out + [("type", "", t) for t in types] + [("learned", "", f) for f in learned]
 
 
 # ---- users as processes ----
@@ -310,8 +314,10 @@ def want_file(user, file):
                 "read poll stat O_PATH chmod chown unlink rename link truncate".split()
                 + ["access R", "access W", "access X", "open W", "open A"]}
     read, w, wx = may_read(user, file), bool(rights(user, row) & 2), rights(user, row) & 3 == 3
-    if kind == "state":
+    if kind in ("state", "learned"):
         w = uid == 0
+    if "schemas/" in name_of(file):
+        wx = uid == 0  # their directory is nobody's to write in
     names = "EPERM" if wx else "EACCES"
     return {
         "read": "OK" if read else "EACCES", "poll": "OK" if read else "EACCES",
@@ -369,7 +375,7 @@ def cmd_matrix():
     dirs = entity_dirs()
     names = {d: as_user("root", try_dir, f"{MNT}/entities/{d}")["names"] for d in dirs}
     for user in USERS:
-        got = as_user(user, lambda: {f: try_file(MNT + "/" + name_of(f), f[0] != "state") for f in files()})
+        got = as_user(user, lambda: {f: try_file(MNT + "/" + name_of(f), f[0] not in ("state", "learned")) for f in files()})
         for f, results in got.items():
             want = want_file(user, f)
             for op, r in results.items():
@@ -436,7 +442,7 @@ def cmd_appends():
     for user in USERS:
         tries = []
         for f in files():
-            for e in shown(f) if f[0] != "state" else []:
+            for e in shown(f) if f[0] not in ("state", "learned") else []:
                 t = f[2] or EVENTS[e][0]
                 mark = f"{user}-{len(want)}"
                 data = {"secret": f"[{e}]", "mark": mark}

@@ -18,7 +18,7 @@ seqs() { jq -r .seq; }
 @test "help, version, and mistakes in the command line" {
     evfs --help | grep -q '^usage: evfs'
     evfs --version | grep -qE '^evfs [0-9]+\.[0-9]+\.[0-9]+$'
-    for c in mount append tail import export verify rebuild stats; do
+    for c in mount append tail import export verify rebuild stats schema; do
         evfs "$c" --help | grep -q "^usage: evfs $c "
         run -2 evfs "$c"
         contains "$output" "evfs $c: "

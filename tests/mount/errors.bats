@@ -191,6 +191,8 @@ print("[" + ",\n".join(["{\"entity\":\"m\",\"type\":\"t\",\"data\":\"%s\"}" % ("
 }
 
 @test "EMSGSIZE: more types than the limit" {
+    stop_store
+    start_store -o schemas=off # else a directory and a file each are made, and removed
     python3 -c 'for i in range(65536): print("{\"entity\":\"e\",\"type\":\"t%d\"}" % i)' >>"$F"
     bad EMSGSIZE TOO_MANY '{"entity":"e","type":"one more"}\n'
     printf '{"entity":"e","type":"t7"}\n' >>"$F"

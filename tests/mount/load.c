@@ -4,7 +4,8 @@
  *   - a client met what must not be (load_clients.c);
  *   - an acknowledged event is not there exactly once (load_watch.c);
  *   - the daemon has more descriptors or threads at the end than when the load began to be steady;
- *   - its memory grew by more than its index, the names that the kernel knows, and MEMORY_SLACK.
+ *   - its memory grew by more than its index, the names that the kernel knows, its caches, and MEMORY_SLACK;
+ *   - its caches have more than the README says.
  * Times are printed and never judged; nor is memory where EVFS_SANITIZED says that a sanitizer has most of it. */
 #include "load.h"
 
@@ -23,6 +24,8 @@
 
 /* Thread stacks, the allocator's free pages, a state under way: what is not in proportion to events. */
 #define MEMORY_SLACK (16u << 20)
+/* What the daemon may keep decompressed, and of states; a frame may be in use beyond. */
+#define CACHES_MOST ((64u + 16u + 2u) << 20)
 /* libfuse ends and makes threads as it likes, each with a descriptor; a state or a checkpoint has some. */
 #define LEAK_SLACK 16
 
@@ -140,10 +143,10 @@ static void print_times(void)
 static void print_daemon(const char *when, const struct daemon_now *d)
 {
     printf("%-10s %9" PRIu64 " events, %" PRIu64 " KiB anonymous of %" PRIu64 " KiB, index %" PRIu64
-           " KiB, %" PRIu64 " descriptors, %" PRIu64 " threads, %" PRIu64 " open files, %" PRIu64
-           " names\n",
-           when, d->events, d->anonymous >> 10, d->rss >> 10, d->index >> 10, d->files, d->tasks,
-           d->open_files, d->names);
+           " KiB, caches %" PRIu64 " KiB, %" PRIu64 " descriptors, %" PRIu64 " threads, %" PRIu64
+           " open files, %" PRIu64 " names\n",
+           when, d->events, d->anonymous >> 10, d->rss >> 10, d->index >> 10, d->caches >> 10,
+           d->files, d->tasks, d->open_files, d->names);
 }
 
 /* Make the kernel forget the names of this mount that nobody uses: what the daemon has for them has to end
@@ -187,18 +190,21 @@ static void settle(pid_t daemon, unsigned looks, struct daemon_now *ret)
         ret->open_files = d.open_files;
         ret->names = d.names;
         ret->index = d.index;
+        ret->caches = d.caches;
     }
 }
 
 static void check_leaks(const struct daemon_now *warm, const struct daemon_now *end)
 {
-    int64_t rest =
-        (int64_t)(end->anonymous - end->index) - (int64_t)(warm->anonymous - warm->index);
+    int64_t rest = (int64_t)(end->anonymous - end->index - end->caches) -
+                   (int64_t)(warm->anonymous - warm->index - warm->caches);
     uint64_t events = end->events - warm->events;
 
     printf("after the warm-up: %" PRIu64 " events, index %.1f bytes an event, all else %+" PRId64
            " KiB\n",
            events, events ? (double)(end->index - warm->index) / (double)events : 0, rest / 1024);
+    if (end->caches > CACHES_MOST)
+        give_up("the daemon's caches have %" PRIu64 " KiB", end->caches >> 10);
     if (getenv("EVFS_SANITIZED"))
         printf("the daemon's memory is a sanitizer's: not judged\n");
     else if (rest > (int64_t)MEMORY_SLACK)

@@ -65,7 +65,8 @@ void took(enum op op, uint64_t since_ns);
 struct daemon_now {
     uint64_t anonymous, rss, index, files, tasks, events, open_files;
     uint64_t names;    /* and attributes that the kernel knows */
-    uint64_t expected; /* bytes that index and names account for */
+    uint64_t caches;   /* bytes of lines out of compressed segments, and of states, that are kept */
+    uint64_t expected; /* bytes that index, caches and names account for */
 };
 void watch_look(pid_t daemon, struct daemon_now *ret);
 /* Every acknowledged event is in events.jsonl once and in its writer's order, and none besides; seq has no

@@ -63,7 +63,8 @@ void watch_look(pid_t daemon, struct daemon_now *ret)
     ret->index = number_after(text, "\"index_bytes\"") + number_after(text, "\"id_bytes\"");
     ret->open_files = number_after(text, "\"open_files\"");
     ret->names = number_after(text, "\"virtual_names\"") + number_after(text, "\"leases\"");
-    ret->expected = ret->index + ret->names * NAME_BYTES;
+    ret->caches = number_after(text, "\"unpacked_bytes\"") + number_after(text, "\"state_bytes\"");
+    ret->expected = ret->index + ret->caches + ret->names * NAME_BYTES;
 }
 
 /* Numbers of one line; false where it is none of a client's. */

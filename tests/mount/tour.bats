@@ -68,5 +68,5 @@ tour_script() {
     echo '{}' >>"$MNT/entities/a/b.jsonl"
     jq -e '.events == 1 and .entities >= 1 and .types == 1' "$MNT/.evfs/stats.json"
     grep -qE '^evfs_events(_total)? 1$' "$MNT/.evfs/metrics.prom"
-    same "$(ls "$MNT/entities") $(ls "$MNT/types") $(ls "$MNT/types/b")" 'a b events.jsonl'
+    same "$(ls "$MNT/entities") $(ls "$MNT/types") $(ls "$MNT/types/b")" $'a b README\nchanges.jsonl\nevents.jsonl\nschema.json\nschemas'
 }

@@ -310,3 +310,21 @@ C
     remount
     same "$(check_log)" $((8 * n))
 }
+
+@test "with one thread and one descriptor of the kernel's, eight writers and readers get on as well" {
+    stop_store
+    start_store -o max_threads=1,clone_fd=off
+    local pids=()
+    for w in 1 2 3 4 5 6 7 8; do
+        for i in $(seq 100); do
+            echo "{\"i\":$i}" >>"$E/w$w/t.jsonl"
+            [ $((i % 25)) != 0 ] || tail -n 1 "$E/w$w/t.jsonl" >/dev/null
+        done 3>&- &
+        pids+=($!)
+    done
+    wait "${pids[@]}"
+    same "$(lines "$MNT/events.jsonl")" 800
+    for bad in max_threads=0 max_threads=65 max_threads=x clone_fd=maybe; do
+        run -2 "$EVFS_BIN" mount -o "$bad" "$DATA" "$T"
+    done
+}

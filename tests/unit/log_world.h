@@ -99,7 +99,7 @@ static inline void world_close(struct world *w)
 /* The line of seq, and its rec but for the offset. */
 static inline size_t world_line(const struct world *w, evs_seq seq, char *out, struct log_rec *rec)
 {
-    static _Thread_local struct clock_text clock;
+    static _Thread_local struct line_memo memo;
     char data[WORLD_LINE_MAX / 2];
     uint32_t data_at, crc;
     int n = snprintf(data, sizeof data, "{\"n\":%" PRIu64 ",\"pad\":\"%.*s\"}", seq,
@@ -119,8 +119,7 @@ static inline size_t world_line(const struct world *w, evs_seq seq, char *out, s
 
     if (line_bound(&l) > WORLD_LINE_MAX)
         abort();
-    clock = clock.text[0] ? clock : (struct clock_text){.second = INT64_MIN};
-    size_t len = line_write(&l, &clock, out, &data_at, &crc);
+    size_t len = line_write(&l, &memo, out, &data_at, &crc);
     *rec = (struct log_rec){
         .place = log_place(0, data_at),
         .recorded_us = l.recorded_us,
@@ -186,7 +185,7 @@ static inline UNANALYSED int world_walked(void *arg, const struct log_walked *l,
         CHECK_EQ(l[i].data, log_rec_data(&rec));
         rec.place = log_place(l[i].offset, l[i].data);
         if (seen->fix)
-            CHECK_EQ(log_fix_rec(seen->w->lg, seen->next, &rec, NULL), 0);
+            CHECK_EQ(log_fix_recs(seen->w->lg, seen->next, &rec, 1, NULL), 0);
         rec.check = log_rec_check(&rec, seen->next);
         CHECK(memcmp(log_rec(seen->w->lg, seen->next), &rec, sizeof rec) == 0);
     }

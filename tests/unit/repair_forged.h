@@ -45,7 +45,7 @@ static void test_a_name_for_the_lost_that_is_taken(void)
 /* A line of root's that somebody has made, with its LF. */
 static size_t forge(evs_seq seq, char *to)
 {
-    struct clock_text clock = {.second = INT64_MIN};
+    struct line_memo memo = {0};
     struct line l = {.seq = seq,
                      .version = was[seq].line.version,
                      .recorded_us = was[seq].line.recorded_us,
@@ -54,7 +54,7 @@ static size_t forge(evs_seq seq, char *to)
                      .data = {"{}", 2}};
     uint32_t data, crc;
 
-    return line_write(&l, &clock, to, &data, &crc);
+    return line_write(&l, &memo, to, &data, &crc);
 }
 
 /* In names[0], event seq becomes a damaged line with one within its data, behind the byte `behind`. */
@@ -114,10 +114,10 @@ static void test_a_line_of_another_store_is_told(void)
     CHECK_EQ(line_parse(q + len, (size_t)(o - q) - len, &l, NULL, NULL), 0);
     l.seq = 4000000000;
     l.version = 1;
-    struct clock_text clock = {.second = INT64_MIN};
+    struct line_memo memo = {0};
     char far[1000];
     uint32_t data, crc;
-    o = mempcpy(q + len, far, line_write(&l, &clock, far, &data, &crc));
+    o = mempcpy(q + len, far, line_write(&l, &memo, far, &data, &crc));
     write_file(names[0], q, (size_t)(o - q));
     look_what_is_left();
     CHECK_EQ(repair(), 0); /* the others say where the log ends */

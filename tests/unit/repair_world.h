@@ -310,17 +310,4 @@ static void hit(uint64_t *random)
     free(p);
 }
 
-static void cut_out(const char *name, bool with_all)
-{
-    char path[64];
-
-    CHECK_EQ(unlink(path_of(name)), 0);
-    if (!with_all)
-        return;
-    (void)snprintf(path, sizeof path, "%.24s.idx", name);
-    CHECK_EQ(unlink(path_of(path)), 0);
-    (void)snprintf(path, sizeof path, "%.24s.sha256", name);
-    CHECK_EQ(unlink(path_of(path)), 0);
-}
-
 #endif

@@ -14,6 +14,12 @@
 
 #define SMALL ((uint64_t)64 << 10)
 
+#ifdef __SANITIZE_THREAD__ /* more of the same shows it nothing new, and takes 4 minutes */
+enum { BACKUPS = 4, APPENDS = 300, STEP = 60 };
+#else
+enum { BACKUPS = 12, APPENDS = 1500, STEP = 6 };
+#endif
+
 static uint64_t seed;
 
 static const struct evs_options small = {.segment_bytes = SMALL, .compress = -1};
@@ -440,7 +446,7 @@ static void *append_on(void *arg)
 {
     struct appender *a = arg;
 
-    for (int i = 0; i < 1500 && !atomic_load_explicit(&a->stop, memory_order_relaxed); i++)
+    for (int i = 0; i < APPENDS && !atomic_load_explicit(&a->stop, memory_order_relaxed); i++)
         fill(a->st, 5, "on");
     return NULL;
 }
@@ -456,7 +462,7 @@ static void test_of_a_store_that_is_written(void)
     CHECK_EQ(evs_open(p.data, &small, &a.st, &err), 0);
     for (size_t i = 0; i < ARRAY_LEN(threads); i++)
         (void)pthread_create(&threads[i], NULL, append_on, &a);
-    for (int i = 0; i < 12; i++) {
+    for (int i = 0; i < BACKUPS; i++) {
         struct evs_backup b = {0};
         struct evs_stats s;
         evs_stats(a.st, &s);
@@ -507,8 +513,6 @@ static int with_fault(const struct place *p, struct io_fault f, uint64_t *ret_ca
 
 /* From saved, or from nothing, for each n of one run's calls; not in a long run for each of STEP, from a random
  * one on. */
-#define STEP 6
-
 static void each_call(const struct place *p, bool saved, struct io_fault f, const char *what)
 {
     const char *mode = getenv("EVFS_TEST_MODE");

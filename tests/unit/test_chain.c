@@ -417,18 +417,26 @@ static void test_a_forged_line_is_found(void)
     enter();
     memcpy(noted, proof.sha256, sizeof noted);
     struct files s = list(".jsonl"), f = list(CHAIN_SUFFIX);
+    size_t n;
+    char *next AUTO_FREE = read_file(f.name[3], &n);
     forge(s.name[2]);
     CHECK_EQ(prove(NULL), 1); /* this one, none behind it */
     check_said(s.name[2]);
     check_said("its bytes are not those that were sealed");
     CHECK_EQ(prove(noted), 2);
 
+    /* Its own hash is made anew as well: the next one's is not of what stands there now. */
+    for (size_t i = 2; i < f.n; i++)
+        CHECK_EQ(unlink(path_of(f.name[i])), 0);
+    finish(open_store());
+    write_file(f.name[3], next, n);
+    CHECK_EQ(prove(NULL), 1);
+    check_said("; or those of event ");
     /* The hashes are made anew as well: only what was noted elsewhere tells. */
     for (size_t i = 0; i < f.n; i++)
         CHECK_EQ(unlink(path_of(f.name[i])), 0);
     finish(open_store());
-    CHECK_EQ(list(CHAIN_SUFFIX).n, f.n);
-    CHECK_EQ(prove(NULL), 0);
+    CHECK(list(CHAIN_SUFFIX).n == f.n && prove(NULL) == 0);
     CHECK_EQ(prove(noted), 1);
     check_said("it is not, or does not continue");
     model_remove(dir);
@@ -468,7 +476,9 @@ static void test_a_shorter_log_is_found(void)
     CHECK(prove(NULL) >= 1);
     check_said(f.name[f.n - 1]);
     check_said("up to event");
+    check_said("%state");
     CHECK_EQ(unlink(path_of(f.name[f.n - 1])), 0);
+    CHECK_EQ(unlink(path_of("schemas/%state")), 0);
     CHECK_EQ(prove(NULL), 0);
     CHECK_EQ(prove(noted), 1);
     model_remove(dir);

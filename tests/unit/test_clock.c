@@ -12,6 +12,25 @@
 
 static uint64_t seed;
 
+/* clock_parse_near(), with the second before and with its own, as clock_parse() has it: r and us. */
+static void parse_near(struct slice s, int r, int64_t us)
+{
+    static struct clock_text near;
+    struct clock_text before = near, c = {.second = INT64_MIN};
+    char text[CLOCK_TEXT_BYTES];
+
+    if (r == 0)
+        clock_format(&c, us, text);
+    int want = r < 0 ? r : slice_eq(s, (struct slice){text, sizeof text});
+    for (int i = 0; i < 2; i++) {
+        int64_t got = us;
+        CHECK_EQ(clock_parse_near(&near, s, &got), want);
+        CHECK_EQ(got, us);
+    }
+    if (want <= 0)
+        CHECK(memcmp(&near, &before, sizeof near) == 0);
+}
+
 static int parse(const char *s, int64_t *ret_us)
 {
     size_t n = strlen(s);
@@ -20,6 +39,8 @@ static int parse(const char *s, int64_t *ret_us)
 
     memcpy(exact, s, n);
     r = clock_parse((struct slice){exact, n}, ret_us);
+    CHECK_EQ(clock_check((struct slice){exact, n}), r);
+    parse_near((struct slice){exact, n}, r, *ret_us);
     free(exact);
     return r;
 }
@@ -136,6 +157,7 @@ static void expect_format(struct clock_text *c, int64_t us)
     CHECK_MEM(got, CLOCK_TEXT_BYTES, want, strlen(want));
     CHECK_EQ(clock_parse((struct slice){got, CLOCK_TEXT_BYTES}, &back), 0);
     CHECK_EQ(back, us);
+    parse_near((struct slice){got, CLOCK_TEXT_BYTES}, 0, us);
     CHECK_EQ(timegm(&tm), t);
 }
 
@@ -165,6 +187,21 @@ static void test_format(void)
     /* Each day of two 400-year cycles. */
     for (int64_t day = -146097; day < 146097; day++)
         expect_format(&c, (day * 86400 + 43200) * 1000000 - 500000);
+}
+
+/* Every byte of a time whose second is known may be another. */
+static void test_near(void)
+{
+    for (size_t at = 0; at < CLOCK_TEXT_BYTES; at++) {
+        for (int b = 1; b < 256; b++) {
+            char text[] = "2026-11-24T17:09:18.123456Z";
+            int64_t us = 42;
+            (void)parse(text, &us);
+            text[at] = (char)b;
+            us = 42;
+            (void)parse(text, &us);
+        }
+    }
 }
 
 /* An offset moves the instant, nothing else. */
@@ -201,6 +238,7 @@ int main(void)
     RUN(test_leap_seconds);
     RUN(test_refused);
     RUN(test_format);
+    RUN(test_near);
     RUN(test_offsets);
     RUN(test_now);
     CHECK_DONE();

@@ -98,6 +98,24 @@ static void test_finds_changes(void)
     free(p);
 }
 
+static void two_are_one(void)
+{
+    for (size_t n = 0; n < 320; n++)
+        for (size_t m = 0; m < 320; m += m < 40 ? 1 : 7) {
+            unsigned char *p = random_bytes(n), *q = random_bytes(m);
+            CHECK_EQ(crc32c_two(p, n, q, m), crc32c_table(crc32c_table(0, p, n), q, m));
+            free(p);
+            free(q);
+        }
+    for (size_t n = 500; n < 2060; n += n == 530 ? 1500 : 1) { /* where the lanes end */
+        unsigned char *p = random_bytes(2 * n);
+        CHECK_EQ(crc32c_two(p, n, p + n, n), crc32c_table(0, p, 2 * n));
+        CHECK_EQ(crc32c_two(p, n, p + n, 64), crc32c_table(0, p, n + 64));
+        CHECK_EQ(crc32c_two(p, 64, p + 64, n), crc32c_table(0, p, n + 64));
+        free(p);
+    }
+}
+
 static void words_are_bytes(void)
 {
     uint64_t random = 7, w[4];
@@ -117,5 +135,6 @@ int main(void)
     RUN(test_lengths);
     RUN(test_pieces);
     RUN(test_finds_changes);
+    RUN(two_are_one);
     CHECK_DONE();
 }

@@ -37,6 +37,7 @@ static uint64_t count_appends(const char *dir, uint32_t batch, bool new_names)
     CHECK_EQ(evs_writer_new(st, &(struct evs_target){.kind = EVS_ALL}, NULL, &w, &err), 0);
     append(w, 0, WARM_EVENTS, batch, new_names);
     CHECK_EQ(evs_sync(st, evs_end(st), &err), 0);
+    CHECK(evs_schema_versions(st, 1) > 0); /* what was appended is learned, and shapes are known */
     uint64_t before = alloc_count();
     append(w, WARM_EVENTS, WARM_EVENTS + EVENTS, batch, new_names);
     uint64_t n = alloc_count() - before;
@@ -79,6 +80,32 @@ static void test_new_entities(void)
     CHECK_EQ(evs_close(st, &err), 0);
 }
 
+/* All conform; a type's schema, and a directory's. */
+static void test_pinned_schemas(void)
+{
+    static const char schema[] =
+        "{\"type\":\"object\",\"required\":[\"n\",\"note\"],\"additionalProperties\":false,"
+        "\"properties\":{\"n\":{\"type\":\"integer\",\"minimum\":0},"
+        "\"note\":{\"type\":[\"string\",\"null\"],\"maxLength\":100}}}";
+    static const struct evs_dir pinned[] = {
+        {EVS_DIR_TYPE, "t1", 2}, {EVS_DIR_TYPE, "t2", 2}, {EVS_DIR_ENTITY, "orders", 6}};
+    const struct evs_cred cred = {.uid = getuid()};
+    struct evs_writer *w;
+
+    CHECK_EQ(evs_open(":memory:", NULL, &st, &err), 0);
+    CHECK_EQ(evs_writer_new(st, &(struct evs_target){.kind = EVS_ALL}, NULL, &w, &err), 0);
+    for (size_t i = 0; i < ARRAY_LEN(pinned); i++)
+        CHECK_EQ(evs_pin_set(st, &pinned[i], schema, strlen(schema), &cred, &err), 0);
+    append(w, 0, WARM_EVENTS, 100, false);
+    CHECK(evs_schema_versions(st, 1) > 0); /* as above */
+    uint64_t before = alloc_count();
+    append(w, WARM_EVENTS, WARM_EVENTS + EVENTS, 100, false);
+    CHECK_EQ(alloc_count() - before, 0);
+    CHECK_EQ(evs_end(st), WARM_EVENTS + EVENTS);
+    evs_writer_free(w);
+    CHECK_EQ(evs_close(st, &err), 0);
+}
+
 static void test_reading(void)
 {
     static const enum evs_view_kind kinds[] = {EVS_ALL, EVS_BELOW, EVS_OWN, EVS_OWN_TYPE, EVS_TYPE};
@@ -112,6 +139,7 @@ int main(void)
     RUN(test_appending_into_memory);
     RUN(test_appending_to_disk);
     RUN(test_new_entities);
+    RUN(test_pinned_schemas);
     RUN(test_reading);
     CHECK_DONE();
 }

@@ -78,6 +78,33 @@ static void test_names_are_a_tree(void)
     index_free(NULL);
 }
 
+/* Of any length up to 40, in any component, no other byte will do. */
+static UNANALYSED void test_names_differ_in_one_byte(void)
+{
+    CHECK_EQ(index_new(&ix, &err), 0);
+    for (size_t n = 1; n <= 40; n++) {
+        char name[41];
+        memset(name, 'n', n);
+        const struct slice id = {name, n};
+        for (size_t slash = 0; slash < n; slash += 5) { /* at 0: none */
+            if (slash)
+                name[slash] = '/';
+            entity_id e = index_intern_entity(ix, id, index_entity_hash(id));
+            type_id t = index_intern_type(ix, id, index_type_hash(id));
+            CHECK(index_entity_is(ix, e, id));
+            for (size_t i = 0; i < n; i++) {
+                name[i] ^= 1;
+                CHECK(!index_entity_is(ix, e, id));
+                name[i] ^= 1;
+                CHECK(!index_entity_is(ix, e, (struct slice){name, i}));
+                CHECK(i == 0 || !index_entity_is(ix, e, (struct slice){name + i, n - i}));
+            }
+            CHECK_EQ(index_find_type(ix, id, index_type_hash(id)), t);
+        }
+    }
+    index_free(ix);
+}
+
 static void test_long_names(void)
 {
     char id[LIMIT_ENTITY_BYTES + 1], comp[LIMIT_ENTITY_BYTES + 1];
@@ -203,6 +230,23 @@ static void test_children_stand_in_order_of_appearance(void)
     CHECK_EQ(evs_close(st, &err), 0);
 }
 
+/* Who appends to entities that are there helps the table of names to grow, too. */
+static void test_names_do_not_stay_half_moved(void)
+{
+    char name[20];
+    int n = 0;
+
+    start();
+    while (n < 3000 || !table_growing(&ix->names)) {
+        (void)snprintf(name, sizeof name, "e%d", n++);
+        add(name, "t");
+    }
+    for (int i = 0; i < 1000; i++)
+        add("e1", "t");
+    CHECK(!table_growing(&ix->names));
+    CHECK_EQ(evs_close(st, &err), 0);
+}
+
 static void test_an_entity_and_a_directory_are_counted_once(void)
 {
     struct evs_stats s;
@@ -225,7 +269,7 @@ static void test_a_check_finds_what_is_wrong(void)
     start();
     for (int i = 0; i < 1200; i++)
         add(i % 3 ? "a" : "a/b", i % 2 ? "t" : "u");
-    for (int i = 0; i < 600; i++)
+    for (int i = 0; i < 1300; i++)
         add("a", "v");
     CHECK_EQ(index_check(ix, st->lg, NULL, NULL), 0);
     uint32_t n = (uint32_t)(ix->a.sets.used / sizeof(struct set)), with_events = 0;
@@ -428,11 +472,13 @@ static void test_no_growth_goes_unreported(void)
 int main(void)
 {
     RUN(test_names_are_a_tree);
+    RUN(test_names_differ_in_one_byte);
     RUN(test_long_names);
     RUN(test_types_are_not_entities);
     RUN(test_types_have_a_limit);
     RUN(test_room_is_told_before_it_ends);
     RUN(test_children_stand_in_order_of_appearance);
+    RUN(test_names_do_not_stay_half_moved);
     RUN(test_an_entity_and_a_directory_are_counted_once);
     RUN(test_a_check_finds_what_is_wrong);
     RUN(test_marks_say_what_grew);

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* Every limit of store/limits.h: what is as large is taken, what is larger by one has its error, and evfs(5) says
  * so. A limit that this table does not know is a failure. */
+#include "limits_infer.h"
 #include "model.h"
 #include "store/ingest.h"
+#include "store/jsonschema_node.h"
 #include "store/limits.h"
+#include "store/schemas_state.h"
 
 #include <errno.h>
 
@@ -14,6 +17,7 @@ static const struct evs_cred me = {.uid = 0}; /* whom no share binds */
 
 #define ROOM ((size_t)LIMIT_TX_BYTES + (4u << 20))
 static char *text; /* ROOM bytes */
+static int64_t ticks = 2000000000000000;
 
 static void start(void)
 {
@@ -223,6 +227,79 @@ static enum evs_reason rejected_value(size_t n)
     return EVS_OK_;
 }
 
+static int pin(const char *type, size_t n)
+{
+    const struct evs_dir d = {EVS_DIR_TYPE, type, strlen(type)};
+
+    memset(text, ' ', n);
+    memcpy(text, "true", MIN(n, (size_t)4));
+    return evs_pin_set(st, &d, text, n, &(struct evs_cred){.uid = 0}, &err);
+}
+
+/* So many of n bytes each in memory only: what meta.db does is not the question. */
+static UNANALYSED void pin_many(size_t count, size_t n)
+{
+    struct pin **v = calloc(count, sizeof *v);
+    struct pin_set *set;
+    struct js_error why;
+    char name[24];
+
+    memset(text, ' ', n);
+    memcpy(text, "true", 4);
+    for (size_t i = 0; i < count; i++) {
+        const struct evs_dir d = {EVS_DIR_TYPE, name, (size_t)sprintf(name, "p%zu", i)};
+        CHECK_EQ(pin_new(&d, (struct slice){text, n}, 0, 0, &v[i], &why), 0);
+    }
+    CHECK_EQ(pins_of(&st->pins, v, count, &set), 0);
+    pins_publish(&st->pins, set);
+    for (size_t i = 0; i < count; i++)
+        pin_unref(v[i]);
+    free(v);
+}
+
+static enum evs_reason pinned(size_t n)
+{
+    char name[24];
+
+    if (pins_number(&st->pins) < n - 1)
+        pin_many(n - 1, 4);
+    (void)sprintf(name, "z%zu", n);
+    return pin(name, 4) < 0 ? err.why : EVS_OK_;
+}
+
+static enum evs_reason pinned_bytes(size_t n)
+{
+    const size_t each = LIMIT_SCHEMA_BYTES / 2, many = n / each - 1;
+
+    pin_many(many, each);
+    return pin("z", n - many * each) < 0 ? err.why : EVS_OK_;
+}
+
+/* Another schema beside one that is said to have all the memory but what it needs itself, or a byte less. */
+static enum evs_reason pinned_memory(size_t n)
+{
+    pin_many(1, 4);
+    struct pin *p = pins_get(&st->pins, &(struct evs_dir){EVS_DIR_TYPE, "p0", 2});
+    const size_t needed = js_bytes(p->schema);
+    p->schema->arena.bytes += n - 2 * needed;
+    CHECK_EQ(js_bytes(p->schema), n - needed);
+    pin_unref(p);
+    return pin("z", 4) < 0 ? err.why : EVS_OK_;
+}
+
+/* Nothing is refused for it: the oldest reasons go. */
+static enum evs_reason refused_schemas(size_t n)
+{
+    char name[24];
+
+    for (size_t i = 0; i < n; i++) {
+        (void)sprintf(name, "r%zu", i);
+        CHECK_FAIL(pin(name, 1), err, BAD_SCHEMA);
+    }
+    CHECK_EQ(st->pins.n_errors, MIN(n, (size_t)LIMIT_PIN_ERRORS));
+    return EVS_OK_;
+}
+
 /* What is out of range is moved into it by the library; evfs mount refuses it (tests/mount/commands.bats). */
 static enum evs_reason segment_bytes(size_t n)
 {
@@ -232,6 +309,96 @@ static enum evs_reason segment_bytes(size_t n)
     CHECK(other->options.segment_bytes >= LIMIT_SEGMENT_BYTES_MIN &&
           other->options.segment_bytes <= LIMIT_SEGMENT_BYTES_MAX);
     CHECK_EQ(evs_close(other, &err), 0);
+    return EVS_OK_;
+}
+
+static int64_t ticking(void *arg)
+{
+    (void)arg;
+    return ++ticks;
+}
+
+/* Each event is a change, at a time of its own. What is beyond goes into the newest version. */
+static enum evs_reason schema_versions(size_t n)
+{
+    st->options.clock_us = ticking;
+    for (size_t i = 0; i < n; i++) {
+        (void)sprintf(text,
+                      "{\"entity\":\"v\",\"type\":\"v%zu\",\"data\":{\"o%zu\":{\"f%zu\":1}}}\n", n,
+                      i / 100, i % 100);
+        CHECK_EQ(said(all, text + strlen(text)), EVS_OK_);
+    }
+    evs_type t = evs_type_count(st);
+    CHECK_EQ(evs_schema_versions(st, t), MIN(n, (size_t)LIMIT_SCHEMA_VERSIONS));
+    char *schema = NULL;
+    size_t len;
+    (void)snprintf(text, ROOM, "\"f%zu\"", (n - 1) % 100);
+    CHECK_EQ(evs_schema(st, t, evs_schema_versions(st, t), &schema, &len, &err), 0);
+    CHECK(schema && strstr(schema, text) != NULL);
+    free(schema);
+    return EVS_OK_;
+}
+
+/* A change that comes when the versions of all types, which can't be written, have n - 1 bytes. */
+static enum evs_reason schemas_held(size_t n)
+{
+    st->options.clock_us = ticking;
+    (void)sprintf(text, "{\"entity\":\"v\",\"type\":\"h%zu\"}\n", n);
+    CHECK_EQ(said(all, text + strlen(text)), EVS_OK_);
+    evs_type t = evs_type_count(st);
+    CHECK_EQ(evs_schema_versions(st, t), 1);
+    (void)pthread_mutex_lock(&st->schemas->work);
+    const size_t more = n - 1 - st->schemas->held;
+    st->schemas->held += more;
+    (void)pthread_mutex_unlock(&st->schemas->work);
+    (void)sprintf(text, "{\"entity\":\"v\",\"type\":\"h%zu\",\"data\":1}\n", n);
+    CHECK_EQ(said(all, text + strlen(text)), EVS_OK_);
+    CHECK_EQ(evs_schema_versions(st, t), n > LIMIT_SCHEMAS_BYTES ? 1 : 2);
+    (void)pthread_mutex_lock(&st->schemas->work);
+    st->schemas->held -= more;
+    (void)pthread_mutex_unlock(&st->schemas->work);
+    return EVS_OK_;
+}
+
+/* A change that comes when the files of its type's versions have n - 1 bytes. */
+static enum evs_reason schema_texts(size_t n)
+{
+    st->options.clock_us = ticking;
+    (void)sprintf(text, "{\"entity\":\"v\",\"type\":\"x%zu\"}\n", n);
+    CHECK_EQ(said(all, text + strlen(text)), EVS_OK_);
+    evs_type t = evs_type_count(st);
+    CHECK_EQ(evs_schema_versions(st, t), 1);
+    (void)pthread_mutex_lock(&st->schemas->work);
+    struct schema_version *v = schemas_type(st->schemas, t)->v;
+    CHECK(v->text && v->text_n < n - 1 && (v->text = realloc(v->text, n)) != NULL);
+    memset(v->text + v->text_n, ' ', n - 1 - v->text_n);
+    st->schemas->texts += n - 1 - v->text_n;
+    st->schemas->held += n - 1 - v->text_n;
+    v->text_n = (uint32_t)n - 1;
+    (void)pthread_mutex_unlock(&st->schemas->work);
+    (void)sprintf(text, "{\"entity\":\"v\",\"type\":\"x%zu\",\"data\":1}\n", n);
+    CHECK_EQ(said(all, text + strlen(text)), EVS_OK_);
+    CHECK_EQ(evs_schema_versions(st, t), n > LIMIT_SCHEMA_TEXTS_BYTES ? 1 : 2);
+    return EVS_OK_;
+}
+
+/* The schema of a type that comes when all others have n - 1 bytes. */
+static enum evs_reason schemas_bytes(size_t n)
+{
+    char *schema = NULL;
+    size_t len;
+
+    CHECK(evs_schema_versions(st, 1) > 0);
+    (void)pthread_mutex_lock(&st->schemas->work);
+    st->schemas->bytes = n - 1;
+    (void)pthread_mutex_unlock(&st->schemas->work);
+    (void)sprintf(text, "{\"entity\":\"v\",\"type\":\"n%zu\"}\n", n);
+    CHECK_EQ(said(all, text + strlen(text)), EVS_OK_);
+    CHECK_EQ(evs_schema(st, evs_type_count(st), 0, &schema, &len, &err), 0);
+    CHECK_EQ(schema && strstr(schema, "\"x-evfs-limit\"") != NULL, n > LIMIT_SCHEMAS_BYTES);
+    free(schema);
+    char health[400];
+    CHECK_EQ(evs_health(st, health, sizeof health), n > LIMIT_SCHEMAS_BYTES);
     return EVS_OK_;
 }
 
@@ -260,11 +427,29 @@ static const struct row {
     ROW(LIMIT_OWNERS, owned_directories, TOO_MANY, EMSGSIZE,
         "directories with an owner of their own (262,144)"),
     ROW(LIMIT_PENDING_BYTES, pending, PENDING_FULL, ENOBUFS, "256 MiB"),
+    ROW(LIMIT_PINS, pinned, TOO_MANY, EMSGSIZE, "65,536 pinned schemas"),
+    ROW(LIMIT_PINS_MEMORY, pinned_memory, TOO_MANY, EMSGSIZE, "512 MiB compiled"),
+    ROW(LIMIT_PINS_BYTES, pinned_bytes, TOO_MANY, EMSGSIZE, "together 64 MiB"),
+    ROW(LIMIT_PIN_ERRORS, refused_schemas, OK_, 0, "reasons of the newest 1,024 refused schemas"),
     ROW(LIMIT_EVENTS, events, DAMAGED, EIO, "4,294,967,280 events"),
     ROW(LIMIT_REJECTED_BYTES, rejected, OK_, 0, "the newest 1 MiB"),
     ROW(LIMIT_REJECTED_VALUE_BYTES, rejected_value, OK_, 0, "first 4 KiB"),
     ROW(LIMIT_SEGMENT_BYTES_MIN, segment_bytes, OK_, 0, "64 KiB"),
     ROW(LIMIT_SEGMENT_BYTES_MAX, segment_bytes, OK_, 0, "4 GiB"),
+    ROW(LIMIT_SCHEMA_VERSIONS, schema_versions, OK_, 0, "1,000 versions"),
+    ROW(LIMIT_SCHEMA_TEXTS_BYTES, schema_texts, OK_, 0, "32 MiB of them"),
+    ROW(LIMIT_SCHEMAS_BYTES, schemas_held, OK_, 0, "64 MiB more of versions"),
+    ROW(LIMIT_SCHEMAS_BYTES, schemas_bytes, OK_, 0, "64 MiB of memory"),
+    ROW(LIMIT_EVOLVE_STEPS, evolve_steps, OK_, 0, "200,000 steps"),
+    ROW(LIMIT_EVOLVE_CHANGES, evolve_changes_told, OK_, 0, "1,000 differences"),
+    ROW(LIMIT_INFER_PROPERTIES, infer_properties, OK_, 0, "256 fields an object"),
+    ROW(LIMIT_INFER_NODES, infer_nodes, OK_, 0, "4,096 places"),
+    ROW(LIMIT_INFER_DEPTH, infer_depth, OK_, 0, "nested 32 deep"),
+    ROW(LIMIT_INFER_NAME_BYTES, infer_name_bytes, OK_, 0, "names of 128 bytes"),
+    ROW(LIMIT_INFER_SHAPES, infer_shapes, OK_, 0, "4,096 shapes"),
+    ROW(LIMIT_INFER_ENUM, infer_enum, OK_, 0, "vocabulary of 16 words"),
+    ROW(LIMIT_INFER_EXAMPLES, infer_examples, OK_, 0, "3 examples"),
+    ROW(LIMIT_INFER_VALUE_BYTES, infer_value_bytes, OK_, 0, "of 80 bytes each"),
 };
 
 static void test_one_more_than_each_limit_has_its_error(void)
@@ -305,6 +490,30 @@ static char *source(const char *name)
     return text;
 }
 
+/* Those of JSON Schemas: test_jsonschema.c reaches them. */
+static const struct {
+    const char *name, *said;
+} of_schemas[] = {
+    {"LIMIT_SCHEMA_BYTES", "A JSON Schema has at most 1 MiB"},
+    {"LIMIT_SCHEMA_DOCUMENTS", "64 documents"},
+    {"LIMIT_SCHEMA_NAMES", "1,024 of $id and as many anchors"},
+    {"LIMIT_SCHEMA_NODES", "65,536 subschemas"},
+    {"LIMIT_SCHEMA_MEMORY", "compiled 64 MiB"},
+    {"LIMIT_SCHEMA_NESTING", "1,024 schemas within each other"},
+    {"LIMIT_SCHEMA_WORK", "33,554,432 steps"},
+    {"LIMIT_PATTERN_BYTES", "regular expressions of 4,096 bytes"},
+    {"LIMIT_PATTERN_STEPS", "4,194,304 steps of its regular expressions"},
+    {"LIMIT_PATTERN_HEAP_KIB", "16 MiB of memory"},
+};
+
+static bool is_of_schemas(const char *name, size_t n)
+{
+    for (size_t i = 0; i < ARRAY_LEN(of_schemas); i++)
+        if (strlen(of_schemas[i].name) == n && memcmp(of_schemas[i].name, name, n) == 0)
+            return true;
+    return false;
+}
+
 static void test_every_limit_is_in_the_table_and_in_the_manual(void)
 {
     static const char define[] = "#define LIMIT_";
@@ -316,6 +525,8 @@ static void test_every_limit_is_in_the_table_and_in_the_manual(void)
         while (i < ARRAY_LEN(rows) &&
                (strlen(rows[i].name) != n || memcmp(rows[i].name, name, n) != 0))
             i++;
+        if (is_of_schemas(name, n))
+            continue;
         if (i == ARRAY_LEN(rows))
             fprintf(stderr, "%.*s has no row here: which error has what is larger?\n", (int)n,
                     name);
@@ -328,6 +539,12 @@ static void test_every_limit_is_in_the_table_and_in_the_manual(void)
         if (!strstr(man, rows[i].said))
             fprintf(stderr, "evfs(5) does not say '%s' (%s)\n", rows[i].said, rows[i].name);
         CHECK(strstr(man, rows[i].said));
+    }
+    for (size_t i = 0; i < ARRAY_LEN(of_schemas); i++) {
+        if (!strstr(man, of_schemas[i].said))
+            fprintf(stderr, "evfs(5) does not say '%s' (%s)\n", of_schemas[i].said,
+                    of_schemas[i].name);
+        CHECK(strstr(man, of_schemas[i].said));
     }
 }
 

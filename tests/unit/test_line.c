@@ -16,11 +16,11 @@ static uint64_t seed;
 /* Write, and check what line_write() says of itself. The text is malloc'ed. */
 static char *write_line(const struct line *l, size_t *ret_n)
 {
-    struct clock_text c = {.second = INT64_MIN};
+    struct line_memo m = {0};
     size_t bound = line_bound(l);
     char *out = malloc(bound);
     uint32_t data, crc;
-    size_t n = line_write(l, &c, out, &data, &crc);
+    size_t n = line_write(l, &m, out, &data, &crc);
     struct slice d = l->data.p ? l->data : TEXT("null");
 
     CHECK(n <= bound);
@@ -471,6 +471,109 @@ static void test_foreign_ids(void)
     CHECK(line_id_seq(TEXT("017f22e2-79b0-7cc3-98c4-dc0c0c07398f")) == 0x18c4dc0c0c07398fu >> 22);
 }
 
+/* Each byte of an id as each other byte: of the form, or 0. */
+static void test_ids_with_another_byte(void)
+{
+    static const char digits[] = "0123456789abcdef";
+    char id[] = "017f22e2-79b0-7cc3-98c4-dc0c0c07398f";
+
+    for (size_t i = 0; i < LINE_ID_BYTES; i++) {
+        const char was = id[i];
+        for (int c = 0; c < 256; c++) {
+            const bool dash = i == 8 || i == 13 || i == 18 || i == 23;
+            uint64_t low = 0;
+            id[i] = (char)c;
+            bool form = dash      ? c == '-'
+                        : i == 14 ? c == '7'
+                        : i == 19 ? c && strchr("89ab", c)
+                                  : c && strchr(digits, c);
+            for (size_t k = 19; form && k < LINE_ID_BYTES; k++)
+                if (k != 23)
+                    low = low << 4 | (uint64_t)(strchr(digits, id[k]) - digits);
+            CHECK_EQ(line_id_seq((struct slice){id, LINE_ID_BYTES}),
+                     form ? low >> 22 & ((1ull << 40) - 1) : 0);
+        }
+        id[i] = was;
+    }
+}
+
+/* ---- what is remembered of the line before ---------------------------------------------------- */
+
+static void same_with(struct line_memo *m, const struct line *l)
+{
+    char text[1024];
+    uint32_t data, crc;
+    size_t n, want_n;
+    char *want = write_line(l, &want_n);
+
+    CHECK(line_bound(l) <= sizeof text);
+    n = line_write(l, m, text, &data, &crc);
+    CHECK_MEM(text, n, want, want_n);
+    free(want);
+}
+
+static void test_memo(void)
+{
+    static const char names[] = "abcdefghijklmnopqrstuvwxyz0123456789ABCD";
+    struct line_memo m = {0}, early = {0};
+    struct line l = plain;
+
+    l.recorded_us = 0; /* as a memo that knows nothing has it */
+    l.seq = 0;
+    same_with(&early, &l);
+    for (uint64_t at = 1; at < 1ull << 50; at = at * 10 + 7) { /* over each number of digits */
+        for (uint64_t seq = at; seq < at + 25; seq++) {
+            l.seq = seq;
+            same_with(&m, &l);
+        }
+    }
+    for (int i = 0; i < 3000; i++) {
+        uint64_t r = check_random(&seed);
+        l.seq = r % 4 == 0 ? r >> r % 64 : l.seq + 1;
+        l.recorded_us = r % 5 == 0 ? (int64_t)(r >> 20) % 2000000 - 1000
+                                   : l.recorded_us + (int64_t)(r >> 8) % 2;
+        l.version = 1 + (r >> 9) % 20000;
+        l.uid = r % 7 == 0 ? (uint32_t)(r >> 3) : l.uid;
+        l.tx = r % 11 == 0 ? (uint32_t)(r >> 17) : 0;
+        l.meta = r % 13 == 0 ? TEXT("{\"a\":1}") : (struct slice){0};
+        l.id = r % 17 == 0 ? TEXT("mine") : (struct slice){0};
+        l.time = r % 3 == 0 ? TEXT("2026-11-24T17:09:18.123456Z") : (struct slice){0};
+        l.entity = (struct slice){names, 1 + (r >> 30) % (sizeof names - 1)};
+        l.type = (struct slice){names, 1 + (r >> 40) % (sizeof names - 1)};
+        same_with(&m, &l);
+    }
+}
+
+/* One after the other, of different seconds, and whether an id is the store's own. */
+static void test_neighbours(void)
+{
+    char text[4000];
+    struct line_memo m = {0};
+    struct clock_text near = {0};
+    struct line l = plain, got;
+    uint32_t data, crc;
+    size_t n = 0, at = 0;
+
+    l.id = (struct slice){0};
+    for (l.seq = 1; l.seq <= 6; l.seq++, l.recorded_us += 499999) {
+        l.id = l.seq == 3 ? TEXT("not-one-of-the-store's-own-identifier") : (struct slice){0};
+        n += line_write(&l, &m, text + n, &data, &crc);
+    }
+    l = plain;
+    for (l.seq = 1; l.seq <= 6; l.seq++, l.recorded_us += 499999) {
+        int r = line_read(text + at, n - at, &near, &got, &data, &crc);
+        CHECK(r > 0 && text[at + (size_t)r - 1] == '\n');
+        CHECK_EQ(got.seq, l.seq);
+        CHECK_EQ(got.id_seq, l.seq == 3 ? 0 : l.seq);
+        CHECK_EQ(got.recorded_us, l.recorded_us);
+        CHECK(line_crc_ok(text + at, (size_t)r, data));
+        at += (size_t)r;
+    }
+    CHECK_EQ(at, n);
+    CHECK_EQ(line_read(text, 0, &near, &got, NULL, NULL), -EBADMSG);
+    CHECK_EQ(line_read(text, 40, &near, &got, NULL, NULL), -EBADMSG); /* no LF */
+}
+
 int main(void)
 {
     seed = check_seed();
@@ -480,7 +583,10 @@ int main(void)
     RUN(test_refused);
     RUN(test_round_trip);
     RUN(test_damage);
+    RUN(test_memo);
+    RUN(test_neighbours);
     RUN(test_own_id);
     RUN(test_foreign_ids);
+    RUN(test_ids_with_another_byte);
     CHECK_DONE();
 }

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* The log while it is open: appending, rolling, reading, syncing; on disk and in memory; failing
- * calls. What an open makes of a log that was left behind is in test_resume.c. */
+ * calls. What an open makes of a log that was left behind is in test_resume.c, who waits for syncs in
+ * test_logsync.c. */
 #include "log_world.h"
 
 #include "store/limits.h"
 
 #include <errno.h>
-#include <pthread.h>
 
 static void append_read_reopen(void)
 {
@@ -212,6 +212,38 @@ static void in_memory(void)
     world_free(w);
 }
 
+/* Lines that were written to their place at once; cut, they leave no trace. */
+static UNANALYSED void written_in_place(void)
+{
+    struct world *w = world_new(4096);
+    char *room, line[WORLD_LINE_MAX];
+    struct log_rec rec;
+
+    world_reopen(w);
+    CHECK(log_room(w->lg, 1) == NULL); /* not on disk */
+    world_close(w);
+    w->o.memory = true;
+    CHECK_EQ(log_open(-1, &w->o, &w->lg, NULL), 0);
+    world_add(w, 3, false);
+    CHECK(log_room(w->lg, 4096) == NULL); /* that much is not left */
+    for (int i = 0; i < 2; i++) {
+        size_t n = world_line(w, 4, line, &rec);
+        CHECK_EQ(log_reserve(w->lg, n, 1, NULL), 0);
+        rec.place = log_place(log_tail(w->lg), log_rec_data(&rec));
+        room = log_room(w->lg, n);
+        CHECK(room != NULL);
+        memcpy(room, line, n);
+        CHECK_EQ(log_append(w->lg, room, n, &rec, 1, NULL), 0);
+        CHECK_EQ(log_end(w->lg), 3);
+        if (i == 0)
+            CHECK_EQ(log_cut(w->lg, NULL), 0);
+    }
+    log_publish(w->lg);
+    world_check(w, 4, false);
+    world_close(w);
+    world_free(w);
+}
+
 static void no_memory_leaves_the_log_usable(void)
 {
     struct world *w = world_new(4096);
@@ -365,93 +397,6 @@ static void file_is_removed(void)
     world_free(w);
 }
 
-/* ---- group commit ---- */
-
-#define THREADS 8
-#define ROUNDS  40
-
-struct crowd {
-    struct world *w;
-    pthread_mutex_t commit;
-    pthread_barrier_t all;
-};
-
-static void append_one(struct crowd *c, evs_seq *ret)
-{
-    (void)pthread_mutex_lock(&c->commit);
-    world_add(c->w, 1, false);
-    *ret = log_end(c->w->lg);
-    (void)pthread_mutex_unlock(&c->commit);
-}
-
-static void *in_step(void *arg)
-{
-    struct crowd *c = arg;
-    evs_seq mine;
-
-    for (int i = 0; i < ROUNDS; i++) {
-        append_one(c, &mine);
-        (void)pthread_barrier_wait(&c->all); /* all have appended: one sync covers them */
-        CHECK_EQ(log_sync(c->w->lg, mine, NULL), 0);
-        CHECK(log_durable(c->w->lg) >= mine);
-        (void)pthread_barrier_wait(&c->all);
-    }
-    return NULL;
-}
-
-static void *freely(void *arg)
-{
-    struct crowd *c = arg;
-    evs_seq mine;
-
-    for (int i = 0; i < ROUNDS; i++) {
-        append_one(c, &mine);
-        CHECK_EQ(log_sync(c->w->lg, mine, NULL), 0);
-        CHECK(log_durable(c->w->lg) >= mine && log_durable(c->w->lg) <= log_end(c->w->lg));
-        struct log_pin pin = {0};
-        struct slice line;
-        CHECK_EQ(log_line(c->w->lg, mine, &pin, &line, NULL), 0);
-        CHECK_EQ(line.p[line.n - 1], '\n');
-        log_unpin(&pin);
-    }
-    return NULL;
-}
-
-static uint64_t run_crowd(void *(*fn)(void *), uint64_t segment_bytes)
-{
-    struct crowd c = {.w = world_new(segment_bytes)};
-    pthread_t t[THREADS];
-
-    world_reopen(c.w);
-    (void)pthread_mutex_init(&c.commit, NULL);
-    (void)pthread_barrier_init(&c.all, NULL, THREADS);
-    for (int i = 0; i < THREADS; i++)
-        CHECK_EQ(pthread_create(&t[i], NULL, fn, &c), 0);
-    for (int i = 0; i < THREADS; i++)
-        (void)pthread_join(t[i], NULL);
-    CHECK_EQ(log_end(c.w->lg), THREADS * ROUNDS);
-    CHECK_EQ(log_durable(c.w->lg), THREADS * ROUNDS);
-    uint64_t syncs = log_sync_count(c.w->lg);
-    world_close(c.w);
-    world_reopen(c.w);
-    world_check(c.w, THREADS * ROUNDS, false);
-    world_free(c.w);
-    (void)pthread_barrier_destroy(&c.all);
-    (void)pthread_mutex_destroy(&c.commit);
-    return syncs;
-}
-
-static void waiters_share_a_sync(void)
-{
-    CHECK_EQ(run_crowd(in_step, 1 << 20), ROUNDS);
-    CHECK(run_crowd(freely, 1 << 20) <= THREADS * ROUNDS);
-}
-
-static void sync_while_rolling(void)
-{
-    (void)run_crowd(freely, 4096);
-}
-
 /* log_check(), which debug builds call after each commit, sees what it is for. */
 static UNANALYSED void invariants_are_checked(void)
 {
@@ -488,14 +433,13 @@ int main(void)
     RUN(roll_with_small_segments);
     RUN(roll_when_idx_is_full);
     RUN(in_memory);
+    RUN(written_in_place);
     RUN(no_memory_leaves_the_log_usable);
     RUN(full_disk_is_no_failure);
     RUN(failed_sync_is_for_good);
     RUN(file_is_removed);
     RUN(each_call_fails);
     RUN(disk_full_at_each_call);
-    RUN(waiters_share_a_sync);
-    RUN(sync_while_rolling);
     RUN(invariants_are_checked);
     CHECK_DONE();
 }

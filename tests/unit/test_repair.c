@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* repair: whatever was done to the files, every line that is still somewhere is kept, what is gone is told exactly
  * and stands as a line in its place, and the store is one that verify finds nothing wrong with. */
+#include "repair_check.h"
 #include "repair_world.h"
 #include "store/checkpoint.h"
 #include "store/ingest.h"
@@ -12,123 +13,6 @@
 #include <sqlite3.h>
 #include <sys/wait.h>
 #include <zstd.h>
-
-/* ---- what must be then ---- */
-
-static int repair(void)
-{
-    said[0] = '\0';
-    return evs_repair(dir, &done, note, NULL, &err);
-}
-
-static bool told(evs_seq seq)
-{
-    unsigned long long a, b;
-    char text[40];
-
-    (void)snprintf(text, sizeof text, "event %" PRIu64, seq);
-    for (const char *p = said; (p = strstr(p, text)); p++) {
-        const char *gone = strstr(p, "is gone");
-        if ((p == said || p[-1] == '\n') && (p[strlen(text)] == ':' || p[strlen(text)] == ' ') &&
-            gone && gone < strchr(p, '\n'))
-            return true;
-    }
-    for (const char *p = said; (p = strstr(p, "events ")); p++) {
-        int n = 0; /* stays 0 unless all of it is there */
-        (void)sscanf(p, "events %llu to %llu are gone%n", &a, &b, &n);
-        if (n && seq >= a && seq <= b)
-            return true;
-    }
-    return false;
-}
-
-/* exact: the checkpoint was there, so nothing had to be guessed. */
-static bool was_killed; /* then the one before may have told it */
-
-static void check_event(struct slice raw, evs_seq seq, bool exact)
-{
-    struct line l;
-
-    CHECK_EQ(line_parse(raw.p, raw.n, &l, NULL, NULL), 0);
-    CHECK_EQ(l.seq, seq);
-    if (raw.n == was[seq].n && memcmp(raw.p, was[seq].p, raw.n) == 0) {
-        CHECK(whole[seq] || but_lf[seq]);
-        CHECK(!told(seq));
-        return;
-    }
-    CHECK(!whole[seq]);
-    CHECK_MEM(l.type.p, l.type.n, LOST_TYPE, strlen(LOST_TYPE));
-    CHECK_MEM(l.data.p, l.data.n, "{}", 2);
-    CHECK(l.meta.p && memmem(l.meta.p, l.meta.n, "{\"evfs\":{\"lost\":{", 17));
-    CHECK(told(seq) || was_killed);
-    if (exact) {
-        CHECK_MEM(l.entity.p, l.entity.n, was[seq].line.entity.p, was[seq].line.entity.n);
-        CHECK_EQ(l.version, was[seq].line.version);
-        char type[200];
-        (void)snprintf(type, sizeof type, "\"type\":\"%.*s\"", (int)was[seq].line.type.n,
-                       was[seq].line.type.p);
-        CHECK(memmem(l.meta.p, l.meta.n, type, strlen(type)));
-    }
-}
-
-static int findings(void)
-{
-    return evs_verify(dir, note, NULL, &err);
-}
-
-static void check_repaired(bool exact)
-{
-    struct evs_store *st;
-    size_t n, at = 0;
-
-    CHECK_EQ(done.left, 0);
-    CHECK_EQ(findings(), 0);
-    if (evs_open(dir, &(struct evs_options){.segment_bytes = 64 << 10, .compress = -1}, &st, &err) <
-        0) {
-        CHECK_STR(err.detail, "it opens");
-        return;
-    }
-    char *p = model_read(st, &(struct evs_view){.kind = EVS_ALL}, &n);
-    evs_seq end = evs_end(st), lost = 0;
-    for (evs_seq seq = 1; seq <= end; seq++) {
-        char *lf = memchr(p + at, '\n', n - at);
-        size_t len = (size_t)(lf - p) + 1 - at;
-        check_event((struct slice){p + at, len}, seq, exact);
-        lost += len != was[seq].n || memcmp(p + at, was[seq].p, len) != 0;
-        at += len;
-    }
-    for (evs_seq seq = end + 1; seq <= EVENTS; seq++)
-        CHECK(!whole[seq] || is_kept(seq, end));
-    /* Behind the end, the checkpoint knows how many there were; without it, perhaps nothing does. */
-    lost += EVENTS - end;
-    CHECK(was_killed || (exact ? done.lost == lost : done.lost <= lost));
-    /* It goes on: with the right versions, or verify would say so. */
-    CHECK(put(st, "[{\"entity\":\"big\",\"type\":\"u\"},{\"entity\":\"a\",\"type\":\"t1\"},"
-                  "{\"entity\":\"c/d 3\",\"type\":\"t1\"}]\n") > 0);
-    CHECK_EQ(evs_close(st, &err), 0);
-    free(p);
-    CHECK_EQ(findings(), 0);
-}
-
-/* True: its checkpoint is whole. */
-static bool damage(uint64_t seed)
-{
-    uint64_t random = seed;
-
-    restore();
-    for (uint64_t k = 1 + check_random(&random) % 4; k > 0; k--)
-        hit(&random);
-    look_what_is_left();
-    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    struct checkpoint_mark m;
-    struct index *ix;
-    uint64_t bytes;
-    CHECK_EQ(index_new(&ix, NULL), 0);
-    bool exact = checkpoint_read(fd, ix, &m, &bytes, NULL) == 0;
-    index_free(ix);
-    (void)close(fd);
-    return exact;
-}
 
 static void run_seed(uint64_t seed)
 {
@@ -250,6 +134,19 @@ static void test_a_checkpoint_of_the_old_log_is_not_believed(void)
         CHECK(access(path_of(CHECKPOINT_FILE), F_OK) == 0);
     }
     CHECK(tried > 0);
+}
+
+static void cut_out(const char *name, bool with_all)
+{
+    char path[64];
+
+    CHECK_EQ(unlink(path_of(name)), 0);
+    if (!with_all)
+        return;
+    (void)snprintf(path, sizeof path, "%.24s.idx", name);
+    CHECK_EQ(unlink(path_of(path)), 0);
+    (void)snprintf(path, sizeof path, "%.24s.sha256", name);
+    CHECK_EQ(unlink(path_of(path)), 0);
 }
 
 static void test_a_missing_segment_is_told_by_its_events(void)
@@ -415,7 +312,8 @@ static void test_what_is_set_aside_stays(void)
 /* What is in log/ and is nobody's to make again goes along: whole lines that were cut once above all. */
 static void test_what_is_not_the_logs_stays(void)
 {
-    static const char *const names[] = {"log/00000000000000000500.cut", "log/notes"};
+    static const char *const names[] = {"log/00000000000000000500.cut", "log/notes",
+                                        "log/-0000000000000000009.jsonl"};
     char lines[FILES][64];
     size_t len;
 
@@ -436,6 +334,7 @@ static void test_what_is_not_the_logs_stays(void)
     for (size_t i = 0; i < ARRAY_LEN(names); i++) {
         p = read_file(names[i], &len);
         CHECK(p && len == 5);
+        CHECK(!strstr(said, names[i]));
         free(p);
     }
     CHECK(strstr(said, "log/dir: moved to damaged/dir.1"));
@@ -510,6 +409,63 @@ static void test_a_compressed_segment_is_unpacked(void)
     }
 }
 
+/* What a damaged frame gives may repeat a line: what stood behind it is told all the same. */
+static void test_a_line_that_stands_twice(void)
+{
+    char names[FILES][64], text[100];
+    size_t len;
+
+    restore();
+    (void)list("log", ".jsonl", names);
+    char *p = read_file(names[1], &len), *q = malloc(2 * len + 16), *to = q;
+    const evs_seq first = strtoull(names[1] + 4, NULL, 10);
+    const size_t skip = was[first].n + was[first + 1].n + was[first + 2].n;
+    CHECK(len > skip);
+    for (int i = 0; i < 2; i++) {
+        memcpy(to, was[first].p, was[first].n);
+        to = stpcpy(to + was[first].n, "what\n");
+    }
+    memcpy(to, p + skip, len - skip);
+    write_file(names[1], q, (size_t)(to - q) + len - skip);
+    free(p);
+    free(q);
+    pack(names[1], was[first].n, false);
+    whole[first + 1] = whole[first + 2] = false;
+    said[0] = '\0';
+    CHECK(findings() > 0);
+    for (int i = 1; i <= 2; i++) {
+        (void)snprintf(text, sizeof text, "event %" PRIu64 " is lost", first + (unsigned)i);
+        CHECK(strstr(said, text));
+    }
+    CHECK_EQ(repair(), 0);
+    CHECK_EQ(done.lost, 2);
+    check_repaired(true);
+}
+
+/* More than a repair has lines for is told at once, by verify as well, and nothing is touched. */
+static void test_a_name_far_behind_is_told(void)
+{
+    static const char far[] = "log/00000000000068161792.jsonl";
+    char names[FILES][64];
+    size_t len;
+
+    restore();
+    (void)list("log", ".jsonl", names);
+    char *p = read_file(names[1], &len);
+    write_file(far, p, len);
+    free(p);
+    CHECK_EQ(unlink(path_of(names[1])), 0);
+    said[0] = '\0';
+    CHECK(findings() > 0);
+    CHECK(strstr(said, far)); /* what to move away */
+    CHECK(strstr(said, "event 68161792: more than 16777216 are missing before it"));
+    CHECK(repair() < 0);
+    CHECK_EQ(err.why, EVS_DAMAGED);
+    CHECK_EQ(unlink(path_of(far)), 0);
+    CHECK_EQ(repair(), 0);
+    CHECK(done.lost > 0);
+}
+
 /* Rows of meta.db that are whole are kept; the others are named. */
 static void test_meta_keeps_its_good_rows(void)
 {
@@ -579,6 +535,8 @@ int main(void)
     RUN(test_data_that_looks_like_lines_is_data);
     RUN(test_a_line_of_another_store_is_told);
     RUN(test_a_compressed_segment_is_unpacked);
+    RUN(test_a_line_that_stands_twice);
+    RUN(test_a_name_far_behind_is_told);
     RUN(test_meta_keeps_its_good_rows);
     RUN(test_a_repair_that_is_killed_is_completed);
     RUN(test_a_checkpoint_of_the_old_log_is_not_believed);

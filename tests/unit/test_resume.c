@@ -564,11 +564,11 @@ static UNANALYSED void wild_recs_stay_inside(void)
 
     world_reopen(w);
     struct log_rec wild = {.place = log_place((1ull << 40) - 1, 0), .len = UINT32_MAX, .entity = 1};
-    CHECK_EQ(log_fix_rec(w->lg, 3, &wild, NULL), 0);
+    CHECK_EQ(log_fix_recs(w->lg, 3, &wild, 1, NULL), 0);
     CHECK_EQ(log_line(w->lg, 3, &pin, &line, NULL), 0);
     CHECK_EQ(line.n, 0);
     wild.place = log_place(100, 0);
-    CHECK_EQ(log_fix_rec(w->lg, 3, &wild, NULL), 0);
+    CHECK_EQ(log_fix_recs(w->lg, 3, &wild, 1, NULL), 0);
     CHECK_EQ(log_line(w->lg, 3, &pin, &line, NULL), 0);
     CHECK_EQ(line.n, log_bytes(w->lg) - 100);
     log_unpin(&pin);

@@ -42,6 +42,28 @@ static UNANALYSED void test_what_is_inserted_is_found(void)
     table_done(&t);
 }
 
+/* Where no more is inserted it doesn't stay half grown. */
+static UNANALYSED void test_growing_ends_without_inserts(void)
+{
+    struct table t;
+    struct evs_error err;
+    uint32_t v = 0;
+
+    CHECK_EQ(table_init(&t, 64u << 20, &err), 0);
+    while (v < 4000 || !table_growing(&t)) {
+        v++;
+        table_insert(&t, hash_of(v), v);
+    }
+    for (int i = 0; i < 1000; i++)
+        table_tend(&t);
+    CHECK(!table_growing(&t));
+    for (uint32_t w = 1; w <= v; w++) {
+        CHECK(holds(&t, w));
+        CHECK(table_guess(&t, hash_of(w)) != 0);
+    }
+    table_done(&t);
+}
+
 static UNANALYSED void test_a_block_is_adopted(void)
 {
     struct table t, u;
@@ -123,6 +145,7 @@ static UNANALYSED void test_readers_miss_nothing_while_it_grows(void)
 int main(void)
 {
     RUN(test_what_is_inserted_is_found);
+    RUN(test_growing_ends_without_inserts);
     RUN(test_a_block_is_adopted);
     RUN(test_room_ends);
     RUN(test_readers_miss_nothing_while_it_grows);

@@ -235,7 +235,7 @@ static void directories_list_what_exists(void)
     list(st, "entities", out);
     CHECK_STR(out, "orders %2E%2E");
     list(st, "types/placed", out);
-    CHECK_STR(out, "events.jsonl");
+    CHECK_STR(out, "events.jsonl README schema.json schemas changes.jsonl");
     list(st, ".evfs", out);
 #ifdef EVFS_HOTPATH
     CHECK_STR(out, "stats.json metrics.prom rejected.jsonl health hotpath.json");

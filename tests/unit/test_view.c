@@ -164,7 +164,8 @@ static void test_an_entity_becomes_a_directory(void)
 static void large(int own, int n, bool directory_first)
 {
     static const char *const ids[] = {"d", "d/x"};
-    const evs_seq seams[] = {999, 1000, 1001, 1002, (evs_seq)n, (evs_seq)n + 1, (evs_seq)own + 1};
+    const evs_seq seams[] = {INDEX_LARGE - 1, INDEX_LARGE,    INDEX_LARGE + 1, INDEX_LARGE + 2,
+                             (evs_seq)n,      (evs_seq)n + 1, (evs_seq)own + 1};
     evs_type types[8];
 
     start();
@@ -194,15 +195,17 @@ static void large(int own, int n, bool directory_first)
 
 static void test_an_entity_becomes_large(void)
 {
-    for (int own = 999; own <= 1002; own++) {
+    const int most = INDEX_LARGE;
+
+    for (int own = most - 1; own <= most + 2; own++) {
         large(own, own, false);
         large(own, own, true);
-        large(own, 990, false); /* a directory just before */
+        large(own, most - 10, false); /* a directory just before */
         large(own, 5, false);
     }
-    large(1500, 1001, false); /* and just after */
-    large(1500, 1000, false);
-    large(3000, 1000, true);
+    large(most + 500, most + 1, false); /* and just after */
+    large(most + 500, most, false);
+    large(2 * most, most, true);
 }
 
 static void test_what_is_not_there_is_refused(void)

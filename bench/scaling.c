@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: MIT */
+/* evfs-scaling: what an append and a question cost while a store grows, ten times from size to size.
+ *   evfs-scaling DIR RUNS SIZE...   DIR: must not exist. SIZE: events, ascending
+ * prints a line for each run: size, what, microseconds (or milliseconds, bytes, as the name says).
+ * (1) Events of 200 bytes, of 20 types at random. A million neighbours have 10,000 entities, with 100 events each
+ *     about: how far the events of an entity lie apart does not depend on the size, nor does its number of events.
+ * (2) Asked are the same number of entities at each size, of the whole store, all of which were asked before the clock
+ *     runs: their lines are in memory, whether all of the store would fit or not.
+ * (3) Appends are the last ones of each size, a thousand a write, not synced. */
+#include "query.h"
+
+#define LINE_BYTES   200
+#define TYPES        20
+#define BATCH        1000u
+#define ERA          1000000u /* events that share their entities */
+#define PER_ENTITY   100u
+#define SAMPLE       500u /* entities that are asked */
+#define APPEND_RUN   10000u
+#define QUESTION_MIN 500u /* answers a run */
+
+static const char *const asked[] = {"entity", "type-newest", "count-entity", "as-of", "state"};
+
+struct growth {
+    struct evs_writer *writer;
+    uint64_t n, random;
+    char text[BATCH * LINE_BYTES];
+};
+
+static uint64_t next_random(uint64_t *state) /* xorshift64*, Vigna 2016 */
+{
+    *state ^= *state >> 12;
+    *state ^= *state << 25;
+    *state ^= *state >> 27;
+    return *state * 0x2545f4914f6cdd1du;
+}
+
+/* Entities of an era of so many events, of which there are some so far. */
+static uint64_t entities_in(uint64_t events)
+{
+    return events < PER_ENTITY ? 1 : events / PER_ENTITY;
+}
+
+static void make_batch(struct growth *g, uint32_t lines, uint64_t era_events)
+{
+    for (uint32_t i = 0; i < lines; i++) {
+        uint64_t r = next_random(&g->random), at = g->n + i;
+        char line[LINE_BYTES + 1];
+        int n = snprintf(line, sizeof line,
+                         "{\"entity\":\"orders/%07" PRIu64
+                         "\",\"type\":\"type-%02u\",\"data\":{\"n\":%" PRIu64
+                         ",\"customer\":\"c-%08x\",\"total\":%u.25,\"note\":\"",
+                         at / ERA * (ERA / PER_ENTITY) + (r >> 32) % entities_in(era_events),
+                         (unsigned)(r % TYPES), at, (unsigned)r, (unsigned)(r >> 40));
+        memset(line + n, 'x', sizeof line - (size_t)n);
+        memcpy(line + LINE_BYTES - 4, "\"}}\n", 4);
+        memcpy(g->text + (size_t)i * LINE_BYTES, line, LINE_BYTES);
+    }
+}
+
+/* Append up to `size` events; the nanoseconds that the appending took. */
+static uint64_t grow(struct growth *g, uint64_t size, uint64_t era_events)
+{
+    uint64_t ns = 0;
+
+    while (g->n < size) {
+        uint32_t lines = (uint32_t)(size - g->n < BATCH ? size - g->n : BATCH);
+        make_batch(g, lines, era_events);
+        uint64_t begin = now_ns();
+        append_all(g->writer, g->text, (size_t)lines * LINE_BYTES);
+        ns += now_ns() - begin;
+        g->n += lines;
+    }
+    return ns;
+}
+
+static void print(uint64_t size, const char *what, double v)
+{
+    printf("%" PRIu64 " %s %.3f\n", size, what, v);
+}
+
+static void measure_appends(struct growth *g, uint64_t size, uint64_t runs)
+{
+    uint64_t era = size < ERA ? size : ERA, run = APPEND_RUN;
+
+    while (run * runs > size / 2)
+        run /= 2;
+    (void)grow(g, size - run * runs, era);
+    for (uint64_t i = runs; i > 0; i--) {
+        uint64_t ns = grow(g, size - run * (i - 1), era);
+        print(size, "append", (double)ns / 1e3 / (double)run);
+    }
+}
+
+/* Names that are there: an entity of some event each. */
+static void take_sample(struct world *w, struct growth *g)
+{
+    struct evs_cursor *c;
+    struct evs_error err;
+    char line[400];
+
+    if (evs_cursor_new(w->st, &(struct evs_view){.kind = EVS_ALL}, &c, &err) < 0)
+        die("cursor", &err);
+    for (w->entities = 0; w->entities < SAMPLE; w->entities++) {
+        uint64_t pos;
+        if (evs_cursor_find(c, next_random(&g->random) % g->n, &pos, &err) < 0 ||
+            evs_cursor_read(c, pos, line, sizeof line - 1, &err) <= 0)
+            die("read", &err);
+        line[sizeof line - 1] = '\0';
+        const char *name = strstr(line, "orders/");
+        size_t n = name ? strcspn(name, "\"") : NAME_BYTES;
+        if (n >= NAME_BYTES)
+            die("an event without its entity", NULL);
+        memcpy(w->entity[w->entities], name, n);
+        w->entity[w->entities][n] = '\0';
+    }
+    evs_cursor_free(c);
+}
+
+static void ask_all(struct world *w, const char *name, uint64_t runs, uint64_t *random)
+{
+    const struct question *q = store_questions;
+
+    while (strcmp(q->name, name) != 0)
+        q++;
+    for (uint64_t run = 0; run <= runs; run++) {
+        uint64_t begin = now_ns();
+        for (w->turn = 0; w->turn < QUESTION_MIN;) {
+            uint64_t turn = w->turn;
+            w->random = run ? next_random(random) : turn; /* the first: each entity, each type */
+            q->ask(w);
+            w->turn = turn + 1;
+        }
+        if (run)
+            print(w->end, name, (double)(now_ns() - begin) / 1e3 / QUESTION_MIN);
+    }
+}
+
+static struct evs_store *open_grown(const char *dir, struct evs_writer **ret_w)
+{
+    const struct evs_options options = {
+        .sync_interval_ms = NO_SYNC, .compress = -1, .state_bytes = UINT64_MAX};
+
+    return open_store_with(dir, &options, ret_w);
+}
+
+int main(int argc, char **argv)
+{
+    static struct growth g = {.random = 88172645463325252u};
+    struct world w = {.limit = 100, .types = TYPES};
+    struct evs_stats s;
+
+    if (argc < 4)
+        return fputs("usage: evfs-scaling DIR RUNS SIZE...\n", stderr), 2;
+    const uint64_t runs = strtoull(argv[2], NULL, 10);
+    w.entity = malloc(SAMPLE * sizeof *w.entity);
+    if (!w.entity)
+        die("memory", NULL);
+    w.st = open_grown(argv[1], &g.writer);
+    for (int i = 3; i < argc; i++) {
+        const uint64_t size = strtoull(argv[i], NULL, 10);
+        fprintf(stderr, "# %" PRIu64 " events\n", size);
+        measure_appends(&g, size, runs);
+        w.end = size;
+        take_sample(&w, &g);
+        for (size_t k = 0; k < sizeof asked / sizeof *asked; k++)
+            ask_all(&w, asked[k], runs, &g.random);
+        evs_stats(w.st, &s);
+        print(size, "index-bytes", (double)(s.index_bytes - s.names_bytes) / (double)size);
+        close_store(w.st, g.writer);
+        for (uint64_t run = 0; run <= runs; run++) {
+            uint64_t begin = now_ns();
+            w.st = open_grown(argv[1], &g.writer);
+            if (run)
+                print(size, "open-ms", (double)(now_ns() - begin) / 1e6);
+            if (run < runs)
+                close_store(w.st, g.writer);
+        }
+        fflush(stdout);
+    }
+    close_store(w.st, g.writer);
+    free(w.entity);
+    free(w.buf);
+    return 0;
+}
