@@ -353,20 +353,12 @@ static bool step(struct chain *c)
     return end < c->to || finish(c);
 }
 
-static uint64_t now_us(void)
-{
-    struct timespec t;
-
-    (void)clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
-}
-
 bool chain_extend(struct chain *c, uint64_t budget_us)
 {
-    uint64_t end = now_us() + budget_us;
+    uint64_t end = monotonic_ns() + budget_us * 1000;
 
     while (c && step(c))
-        if (now_us() >= end)
+        if (monotonic_ns() >= end)
             return true;
     return false;
 }

@@ -10,14 +10,6 @@
 #include <time.h>
 #include <unistd.h>
 
-static inline uint64_t monotonic_ns(void)
-{
-    struct timespec t;
-
-    (void)clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
 /* Sleep while *word is value, until woken, or until the monotonic time (0: for ever). Also returns for no reason. */
 static inline void futex_wait(_Atomic uint32_t *word, uint32_t value, uint64_t until_ns)
 {

@@ -18,14 +18,6 @@ static struct {
         of[64]; /* of[i]: took at least 2^i ticks, and less than twice that */
 } spans[HOT_SPAN_COUNT];
 
-static uint64_t now_ns(void)
-{
-    struct timespec t;
-
-    (void)clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
 static uint64_t first_ns, first_ticks;
 
 uint64_t hot_ticks(void)
@@ -33,13 +25,13 @@ uint64_t hot_ticks(void)
 #ifdef __x86_64__
     return __builtin_ia32_rdtsc();
 #else
-    return now_ns();
+    return monotonic_ns();
 #endif
 }
 
 __attribute__((constructor)) static void begin(void)
 {
-    first_ns = now_ns();
+    first_ns = monotonic_ns();
     first_ticks = hot_ticks();
 }
 
@@ -79,7 +71,7 @@ static void print_span(FILE *f, size_t i, double ns, const char *name, const cha
 
 int evs_hotpath(char **ret_json, size_t *ret_n)
 {
-    double ns = (double)(now_ns() - first_ns) / (double)(hot_ticks() - first_ticks);
+    double ns = (double)(monotonic_ns() - first_ns) / (double)(hot_ticks() - first_ticks);
     FILE *f = open_memstream(ret_json, ret_n);
     size_t i = 0;
 

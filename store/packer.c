@@ -15,19 +15,11 @@
 
 struct packer {
     pthread_t thread;
-    bool running;         /* the keeper's: there is a thread to be joined */
-    _Atomic bool stop;    /* it is to end */
-    _Atomic bool done;    /* it ends by itself: nothing is left to do, or no room for it */
-    _Atomic int64_t next; /* no new one before: seconds of CLOCK_MONOTONIC. Stored before done */
+    bool running;          /* the keeper's: there is a thread to be joined */
+    _Atomic bool stop;     /* it is to end */
+    _Atomic bool done;     /* it ends by itself: nothing is left to do, or no room for it */
+    _Atomic uint64_t next; /* no new one before; monotonic_ns(). Stored before done */
 };
-
-static int64_t now_s(void)
-{
-    struct timespec t;
-
-    (void)clock_gettime(CLOCK_MONOTONIC, &t);
-    return t.tv_sec;
-}
 
 /* Where either is refused it runs like any other thread. */
 static void be_idle(void)
@@ -51,7 +43,8 @@ static void *run(void *arg)
            !atomic_load_explicit(&p->stop, memory_order_relaxed))
         r = log_pack(st->lg, st->options.compress, &p->stop, &err);
     if (err.why == EVS_DISK_FULL)
-        atomic_store_explicit(&p->next, now_s() + RETRY_S, memory_order_relaxed);
+        atomic_store_explicit(&p->next, monotonic_ns() + RETRY_S * 1000000000ull,
+                              memory_order_relaxed);
     atomic_store_explicit(&p->done, true, memory_order_release); /* pairs with packer_tick() */
     return NULL;
 }
@@ -98,7 +91,7 @@ void packer_tick(struct evs_store *st)
     if (p->running && atomic_load_explicit(&p->done, memory_order_acquire))
         join(p);
     if (p->running || !log_pack_due(st->lg) ||
-        now_s() < atomic_load_explicit(&p->next, memory_order_relaxed))
+        monotonic_ns() < atomic_load_explicit(&p->next, memory_order_relaxed))
         return;
     atomic_store_explicit(&p->done, false, memory_order_relaxed);
     p->running = pthread_create(&p->thread, NULL, run, st) == 0; /* else at the next tick */

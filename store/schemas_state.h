@@ -47,6 +47,20 @@ struct schema_memo {
 };
 #define SCHEMAS_MEMO 8192u /* entries; a power of two */
 
+static inline struct infer_shape_rec *memo_get(struct schema_memo *m, uint64_t key)
+{
+    struct infer_shape_rec *shape = atomic_load_explicit(&m->shape, memory_order_acquire);
+    uint64_t tag = atomic_load_explicit(&m->tag, memory_order_relaxed);
+
+    return LIKELY(shape && (tag ^ (uintptr_t)shape) == key) ? shape : NULL;
+}
+
+static inline void memo_put(struct schema_memo *m, uint64_t key, struct infer_shape_rec *shape)
+{
+    atomic_store_explicit(&m->tag, key ^ (uintptr_t)shape, memory_order_relaxed);
+    atomic_store_explicit(&m->shape, shape, memory_order_release);
+}
+
 struct schemas {
     struct evs_store *st;
     struct schema_memo *memo;
@@ -85,7 +99,7 @@ struct schemas {
     bool stuck;        /* an event can't be read or learned: nothing goes on, nothing is saved */
     bool unwritten;    /* a version's text is not in its file */
     evs_seq saved;     /* the state on disk reaches to here */
-    int64_t tried_s;   /* last attempt to save, or to write a version; CLOCK_MONOTONIC */
+    uint64_t tried_ns; /* last attempt to save, or to write a version; monotonic_ns() */
     uint32_t crowded;  /* types that are open */
     char trouble[200]; /* why the files could not be written, or what is stuck; "" : nothing */
 };
@@ -120,7 +134,6 @@ void schemas_say(struct schemas *sk, const char *fmt, ...) __attribute__((format
 /* Up to which event everything is learned, once the appends that are under way are. */
 evs_seq schemas_learned(const struct schemas *sk);
 bool schemas_on_disk(const struct schemas *sk); /* there is a directory that may be written */
-int64_t schemas_now_s(void);
 
 /* ---- schemas_version.c: the same ---- */
 

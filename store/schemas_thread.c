@@ -23,12 +23,12 @@ bool schemas_on_disk(const struct schemas *sk)
 
 static void save_some(struct schemas *sk, bool all)
 {
-    bool due = all || schemas_now_s() - sk->tried_s >= SAVE_S;
+    bool due = all || monotonic_ns() - sk->tried_ns >= SAVE_S * 1000000000ull;
 
     if (!due || !schemas_on_disk(sk) || !sk->checked ||
         (schemas_learned(sk) == sk->saved && !sk->unwritten))
         return;
-    sk->tried_s = schemas_now_s();
+    sk->tried_ns = monotonic_ns();
     (void)schemas_save(sk); /* health says why not */
 }
 
@@ -154,7 +154,7 @@ static struct schemas *make(struct evs_store *st)
     sk->next = sk->to = 1;
     sk->types = calloc(LIMIT_TYPES + 1, sizeof *sk->types);
     sk->ring = calloc(SCHEMAS_RING, sizeof *sk->ring);
-    sk->tried_s = schemas_now_s();
+    sk->tried_ns = monotonic_ns();
     sk->memo = calloc(SCHEMAS_MEMO, sizeof *sk->memo);
     if (!sk->types || !sk->ring || !sk->memo) {
         free_all(sk);

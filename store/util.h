@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* util: scope-bound cleanup, small arithmetic, loads of unaligned integers. */
+/* util: scope-bound cleanup, small arithmetic, loads of unaligned integers, the monotonic clock. */
 #ifndef STORE_UTIL_H
 #define STORE_UTIL_H
 
@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
@@ -27,6 +28,14 @@ struct slice {
 static inline bool slice_eq(struct slice a, struct slice b)
 {
     return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0);
+}
+
+static inline uint64_t monotonic_ns(void)
+{
+    struct timespec t;
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
 static inline uint64_t load64(const void *p)
