@@ -15,6 +15,7 @@
 
 #include "hotpath.h"
 #include "io.h"
+#include "outline.h"
 #include "schemas_state.h"
 
 #include <errno.h>
@@ -24,7 +25,9 @@
 #include <time.h>
 
 #define STEP_EVENTS 1024u
-#define LIVE_BEHIND 8192u /* live begins when no more than these are to be read */
+#define LIVE_BEHIND                                                                                \
+    (1u << 17)     /* live begins when no more than these are to be read, while somebody may wait */
+#define RUSH 1024u /* so many queued wake the thread though it has not rested enough */
 
 /* ---- appending ---- */
 
@@ -32,10 +35,10 @@ static const struct slice no_data = {"null", 4};
 
 /* By its outline, which costs nothing; else by its shape, and then its outline is known. An outline has two places: with
  * one, each event of two busy types that share it (one start in 40 with 20 types) would be looked at in full. */
-static struct infer_shape_rec *find_shape(struct schemas *sk, type_id type, const struct event *ev,
-                                          uint32_t generation)
+static struct infer_shape_rec *find_shape(struct schemas *sk, type_id type, struct slice data,
+                                          uint64_t outline, uint32_t generation)
 {
-    const uint64_t key = (ev->outline ^ generation) + type * 0x9e3779b97f4a7c15u;
+    const uint64_t key = (outline ^ generation) + type * 0x9e3779b97f4a7c15u;
     struct schema_memo *memo = &sk->memo[((key >> 32 ^ key) & ~1ull) % SCHEMAS_MEMO];
     struct infer_shape_rec *shape = memo_get(&memo[0], key);
 
@@ -48,8 +51,8 @@ static struct infer_shape_rec *find_shape(struct schemas *sk, type_id type, cons
         return NULL;
     if (UNLIKELY(atomic_load_explicit(&t->open, memory_order_relaxed)))
         return &sk->unlearned;
-    shape = infer_find(t->model, infer_shape(ev->data.p ? ev->data : no_data));
-    if (shape && ev->outline) {
+    shape = infer_find(t->model, infer_shape(data.p ? data : no_data));
+    if (shape && outline) {
         struct infer_shape_rec *was = atomic_load_explicit(&memo[0].shape, memory_order_relaxed);
         if (was) /* the older of the two goes */
             memo_put(&memo[1],
@@ -71,8 +74,11 @@ void schemas_prepare(struct evs_store *st, struct batch *b, uint32_t n)
      * go_on(): what is looked up is never a forgotten type. */
     b->shapes_gen = atomic_load_explicit(&sk->generation, memory_order_acquire);
     bool live = atomic_load_explicit(&sk->live, memory_order_acquire);
-    for (uint32_t i = 0; i < n; i++)
-        b->p[i].shape = live ? find_shape(sk, b->p[i].type, &b->p[i].ev, b->shapes_gen) : NULL;
+    for (uint32_t i = 0; i < n; i++) {
+        const struct event *ev = &b->p[i].ev;
+        b->p[i].shape =
+            live ? find_shape(sk, b->p[i].type, ev->data, ev->outline, b->shapes_gen) : NULL;
+    }
 }
 
 static inline bool ring_full(const struct schemas *sk)
@@ -100,10 +106,10 @@ static NEEDS_COMMIT void end_live(struct schemas *sk, evs_seq off)
 bool schemas_note(struct evs_store *st, struct batch *b)
 {
     struct schemas *sk = st->schemas;
-    bool queued = false;
 
     if (!sk || !atomic_load_explicit(&sk->live, memory_order_relaxed))
         return false;
+    const uint32_t head = atomic_load_explicit(&sk->head, memory_order_relaxed);
     bool known = b->shapes_gen == atomic_load_explicit(&sk->generation, memory_order_relaxed);
     for (uint32_t i = 0; i < b->n_stored; i++) {
         const struct prepared *p = &b->p[b->order[i]];
@@ -119,10 +125,13 @@ bool schemas_note(struct evs_store *st, struct batch *b)
         if (shape)
             infer_hit(shape, p->seq);
         ring_push(sk, p->seq, shape != NULL);
-        queued = true;
     }
+    const uint32_t queued = atomic_load_explicit(&sk->head, memory_order_relaxed) - head;
     if (!queued)
         return false;
+    const uint32_t waiting = head - atomic_load_explicit(&sk->tail, memory_order_relaxed);
+    if (waiting < RUSH && waiting + queued >= RUSH)
+        return true;
     atomic_thread_fence(
         memory_order_seq_cst); /* pairs with rest(): it sees the event, or we see it asleep */
     return atomic_load_explicit(&sk->asleep, memory_order_relaxed);
@@ -346,17 +355,32 @@ struct reading {
     int r;
     const struct log_walked *lines; /* of the run that is hashed */
     size_t n;
+    type_id types[LOG_WALK_LINES];
     uint64_t shapes[LOG_WALK_LINES];
 };
+
+/* infer_shape(), of data that stands in a line. */
+static uint64_t shape_of(struct schemas *sk, type_id type, struct slice data)
+{
+    struct infer_shape_rec *known = NULL;
+    struct evs_error err;
+    uint64_t outline;
+
+    if (!data.p)
+        return infer_shape(no_data);
+    /* One byte more, a brace: else a number at the end would not be whole. */
+    if (scan_outline(data.p, data.n + 1, SCAN_ANY_LINES, outline_by(), NULL, &outline, &err) > 0)
+        known = find_shape(sk, type, data, outline,
+                           atomic_load_explicit(&sk->generation, memory_order_relaxed));
+    return known ? known->shape : infer_shape(data);
+}
 
 static int hash_lines(void *arg)
 {
     struct reading *k = arg;
 
-    for (size_t i = 0; i < k->n; i++) {
-        struct slice data = k->lines[i].line.data;
-        k->shapes[i] = infer_shape(data.p ? data : no_data);
-    }
+    for (size_t i = 0; i < k->n; i++)
+        k->shapes[i] = shape_of(k->sk, k->types[i], k->lines[i].line.data);
     return 0;
 }
 
@@ -367,17 +391,20 @@ static int read_lines(void *arg, const struct log_walked *lines, size_t n)
 
     k->lines = lines;
     k->n = MIN(n, k->stop - sk->next);
-    k->r = io_guarded(hash_lines, k);
+    for (size_t i = 0; i < k->n && k->r == 0; i++) {
+        struct log_rec rec;
+        if ((k->r = log_rec_get(sk->st->lg, lines[i].line.seq, &rec, NULL)) == 0)
+            k->types[i] = rec.type;
+    }
+    if (k->r == 0)
+        k->r = io_guarded(hash_lines, k);
     for (size_t i = 0; i < k->n && k->r == 0; i++) {
         const struct line *line = &lines[i].line;
-        struct log_rec rec;
         struct lesson l = {.seq = line->seq,
                            .recorded_us = line->recorded_us,
+                           .type = k->types[i],
                            .shape = k->shapes[i],
                            .data = line->data.p ? line->data : no_data};
-        if ((k->r = log_rec_get(sk->st->lg, l.seq, &rec, NULL)) < 0)
-            break;
-        l.type = rec.type;
         if ((k->r = learn(sk, &l)) == 0)
             sk->next++;
     }
@@ -439,7 +466,7 @@ static int take_queued(struct schemas *sk, uint64_t entry)
     l.recorded_us = rec.recorded_us;
     l.type = rec.type;
     l.data = (struct slice){sk->value, rec.len - log_rec_data(&rec) - 2}; /* "}\n" */
-    l.shape = infer_shape(l.data);
+    l.shape = shape_of(sk, l.type, l.data);
     return learn(sk, &l);
 }
 
@@ -547,36 +574,6 @@ evs_seq schemas_quiesce(struct schemas *sk)
     }
     (void)schemas_flush_all(sk);
     return sk->next - 1;
-}
-
-/* ---- who works ---- */
-
-void schemas_lock(struct schemas *sk)
-{
-    atomic_fetch_add_explicit(&sk->waiting, 1, memory_order_relaxed);
-    (void)pthread_mutex_lock(&sk->work);
-    atomic_fetch_sub_explicit(&sk->waiting, 1, memory_order_relaxed);
-}
-
-void schemas_unlock(struct schemas *sk)
-{
-    const struct timespec pause = {.tv_nsec = 50000};
-
-    (void)pthread_mutex_unlock(&sk->work);
-    if (atomic_load_explicit(&sk->waiting, memory_order_relaxed))
-        (void)nanosleep(&pause, NULL); /* a mutex is not fair */
-}
-
-void schemas_catch_up(struct schemas *sk, evs_seq target, int limit_ms)
-{
-    const uint64_t until = monotonic_ns() + (uint64_t)limit_ms * 1000000;
-
-    schemas_lock(sk);
-    while (!sk->stuck && (!sk->checked || schemas_learned(sk) < target) && monotonic_ns() < until) {
-        (void)schemas_step(sk);
-        schemas_unlock(sk);
-        schemas_lock(sk);
-    }
 }
 
 void schemas_leave(struct schemas *sk)

@@ -32,6 +32,34 @@ static void save_some(struct schemas *sk, bool all)
     (void)schemas_save(sk); /* health says why not */
 }
 
+void schemas_lock(struct schemas *sk)
+{
+    atomic_fetch_add_explicit(&sk->waiting, 1, memory_order_relaxed);
+    (void)pthread_mutex_lock(&sk->work);
+    atomic_fetch_sub_explicit(&sk->waiting, 1, memory_order_relaxed);
+}
+
+void schemas_unlock(struct schemas *sk)
+{
+    const struct timespec pause = {.tv_nsec = 50000};
+
+    (void)pthread_mutex_unlock(&sk->work);
+    if (atomic_load_explicit(&sk->waiting, memory_order_relaxed))
+        (void)nanosleep(&pause, NULL); /* a mutex is not fair */
+}
+
+void schemas_catch_up(struct schemas *sk, evs_seq target, int limit_ms)
+{
+    const uint64_t until = monotonic_ns() + (uint64_t)limit_ms * 1000000;
+
+    schemas_lock(sk);
+    while (!sk->stuck && (!sk->checked || schemas_learned(sk) < target) && monotonic_ns() < until) {
+        (void)schemas_step(sk);
+        schemas_unlock(sk);
+        schemas_lock(sk);
+    }
+}
+
 /* Not of a lower priority: who asks waits for what it holds. So that the appends have the processor, it sleeps as long
  * as it works (run()). */
 static void be_patient(void)
@@ -41,8 +69,8 @@ static void be_patient(void)
     (void)pthread_setschedparam(pthread_self(), SCHED_BATCH, &none);
 }
 
-/* With lock held; returns early only at the end. */
-static void pause_ms(struct schemas *sk, int ms, bool woken)
+/* With lock held; returns early when it is woken. */
+static void pause_ms(struct schemas *sk, int ms)
 {
     struct timespec at;
 
@@ -53,8 +81,8 @@ static void pause_ms(struct schemas *sk, int ms, bool woken)
         at.tv_nsec -= 1000000000;
         at.tv_sec++;
     }
-    while (!sk->stop && pthread_cond_timedwait(&sk->wake, &sk->lock, &at) == 0 && !woken)
-        ;
+    if (!sk->stop)
+        (void)pthread_cond_timedwait(&sk->wake, &sk->lock, &at);
 }
 
 /* Until there is something to do, and then a little longer, for more to come. */
@@ -64,11 +92,11 @@ static bool rest(struct schemas *sk)
     atomic_store_explicit(&sk->asleep, true, memory_order_relaxed);
     atomic_thread_fence(memory_order_seq_cst); /* pairs with schemas_note() */
     if (!schemas_queued(sk) && atomic_load_explicit(&sk->live, memory_order_relaxed))
-        pause_ms(sk, SAVE_S * 1000, true);
+        pause_ms(sk, SAVE_S * 1000);
     else if (sk->stuck)
-        pause_ms(sk, SAVE_S * 1000, true);
+        pause_ms(sk, SAVE_S * 1000);
     atomic_store_explicit(&sk->asleep, false, memory_order_relaxed);
-    pause_ms(sk, GATHER_MS, false);
+    pause_ms(sk, GATHER_MS);
     bool stop = sk->stop;
     (void)pthread_mutex_unlock(&sk->lock);
     return !stop;
@@ -88,7 +116,7 @@ static void *run(void *arg)
 
     be_patient();
     (void)pthread_mutex_lock(&sk->lock);
-    pause_ms(sk, START_MS, false);
+    pause_ms(sk, START_MS);
     (void)pthread_mutex_unlock(&sk->lock);
     while (!stopping(sk)) {
         schemas_lock(sk);
