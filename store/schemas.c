@@ -33,25 +33,17 @@
 
 static const struct slice no_data = {"null", 4};
 
-/* By its outline, which costs nothing; else by its shape, and then its outline is known. An outline has two places: with
- * one, each event of two busy types that share it (one start in 40 with 20 types) would be looked at in full. */
-static struct infer_shape_rec *find_shape(struct schemas *sk, type_id type, struct slice data,
-                                          uint64_t outline, uint32_t generation)
+static struct infer_shape_rec *find_by_shape(struct schemas *sk, type_id type, struct slice data,
+                                             uint64_t outline, uint64_t key,
+                                             struct schema_memo *memo)
 {
-    const uint64_t key = (outline ^ generation) + type * 0x9e3779b97f4a7c15u;
-    struct schema_memo *memo = &sk->memo[((key >> 32 ^ key) & ~1ull) % SCHEMAS_MEMO];
-    struct infer_shape_rec *shape = memo_get(&memo[0], key);
-
-    if (LIKELY(shape))
-        return shape;
-    if ((shape = memo_get(&memo[1], key)))
-        return shape;
     struct schema_type *t = type ? schemas_type(sk, type) : NULL;
+
     if (!t)
         return NULL;
     if (UNLIKELY(atomic_load_explicit(&t->open, memory_order_relaxed)))
         return &sk->unlearned;
-    shape = infer_find(t->model, infer_shape(data.p ? data : no_data));
+    struct infer_shape_rec *shape = infer_find(t->model, infer_shape(data.p ? data : no_data));
     if (shape && outline) {
         struct infer_shape_rec *was = atomic_load_explicit(&memo[0].shape, memory_order_relaxed);
         if (was) /* the older of the two goes */
@@ -61,6 +53,21 @@ static struct infer_shape_rec *find_shape(struct schemas *sk, type_id type, stru
         memo_put(&memo[0], key, shape);
     }
     return shape;
+}
+
+/* By its outline, which costs nothing; else by its shape, and then its outline is known. An outline has two places:
+ * with one, each event of two busy types that share it (one start in 40 with 20 types) would be looked at in full. */
+static inline struct infer_shape_rec *find_shape(struct schemas *sk, type_id type,
+                                                 struct slice data, uint64_t outline,
+                                                 uint32_t generation)
+{
+    const uint64_t key = (outline ^ generation) + type * 0x9e3779b97f4a7c15u;
+    struct schema_memo *memo = &sk->memo[((key >> 32 ^ key) & ~1ull) % SCHEMAS_MEMO];
+    struct infer_shape_rec *shape = memo_get(&memo[0], key);
+
+    if (LIKELY(shape) || (shape = memo_get(&memo[1], key)))
+        return shape;
+    return find_by_shape(sk, type, data, outline, key, memo);
 }
 
 void schemas_prepare(struct evs_store *st, struct batch *b, uint32_t n)
