@@ -16,6 +16,7 @@
 #define TYPES      20
 #define LOOKUPS    10000
 #define BIG_EVENTS 1000
+#define LARGE      4 /* entities, of so many events that they have sets for types before measured() */
 #define READ_BYTES (128u << 10)
 #define TIME_RUNS  15
 #define REFERENCE  2000000 /* steps of the loop that never changes */
@@ -200,6 +201,7 @@ static const struct workload workloads[] = {
     {"ingest_batch_10000", "event", EVENTS / 2, ingest, 10000, ENTITIES, false, false},
     {"ingest_pinned_1000", "event", EVENTS / 2, ingest_pinned, 1000, ENTITIES, false, true},
     {"ingest_new_entities", "event", EVENTS / 2, ingest, 1000, 0, false, false},
+    {"ingest_large_entities", "event", EVENTS / 2, ingest, 1000, LARGE, false, false},
     {"ingest_disk_1000", "event", EVENTS / 2, ingest, 1000, ENTITIES, true, false},
     {"query_after_ingest", "query", ENTITIES, query_entities, 0, ENTITIES, false, false},
     {"query_after_ingest_disk", "query", ENTITIES, query_entities, 0, ENTITIES, true, false},

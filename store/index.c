@@ -197,16 +197,21 @@ type_id index_find_type(const struct index *ix, struct slice type, uint64_t hash
     return 0;
 }
 
-uint32_t index_find_pair(const struct index *ix, entity_id e, type_id t)
+static uint32_t find_pair(const struct index *ix, entity_id e, type_id t, uint64_t hash)
 {
     struct table_probe p;
 
-    for (uint32_t v = table_first(&p, &ix->names, pair_hash(e, t)); v; v = table_next(&p)) {
+    for (uint32_t v = table_first(&p, &ix->names, hash); v; v = table_next(&p)) {
         const struct set *s = index_set(ix, v);
         if ((LOAD(s->flags) & SET_IS_PAIR) && s->parent == e && s->name == t)
             return v;
     }
     return 0;
+}
+
+uint32_t index_find_pair(const struct index *ix, entity_id e, type_id t)
+{
+    return find_pair(ix, e, t, pair_hash(e, t));
 }
 
 entity_id index_find_child(const struct index *ix, entity_id parent, struct slice comp)
@@ -281,10 +286,10 @@ static NEEDS_COMMIT void apply_below(struct index *ix, entity_id e, uint32_t seq
     postings_add(&ix->a, s, seq, len);
 }
 
-static NEEDS_COMMIT void add_pair(struct index *ix, entity_id e, type_id t, uint32_t seq,
-                                  uint32_t data_len, uint32_t *head)
+static NEEDS_COMMIT void add_pair(struct index *ix, entity_id e, type_id t, uint64_t hash,
+                                  uint32_t seq, uint32_t data_len, uint32_t *head)
 {
-    uint32_t v = index_find_pair(ix, e, t);
+    uint32_t v = find_pair(ix, e, t, hash);
 
     if (!v) {
         v = arena_new_set(&ix->a);
@@ -295,7 +300,7 @@ static NEEDS_COMMIT void add_pair(struct index *ix, entity_id e, type_id t, uint
         STORE(p->next, *head);
         *head = v;
         postings_add(&ix->a, p, seq, data_len);
-        table_insert(&ix->names, pair_hash(e, t), v);
+        table_insert(&ix->names, hash, v);
         return;
     }
     postings_add(&ix->a, index_set(ix, v), seq, data_len);
@@ -346,7 +351,7 @@ static NEEDS_COMMIT void become_large(struct index *ix, const struct apply *ap, 
         !table_has_room(&ix->names, INDEX_LARGE + 2) || io_guarded(own_events_job, &o) < 0)
         return;
     for (uint32_t i = 0; i < o.n; i++)
-        add_pair(ix, e, o.v[i].type, o.v[i].seq, o.v[i].data_len, &head);
+        add_pair(ix, e, o.v[i].type, pair_hash(e, o.v[i].type), o.v[i].seq, o.v[i].data_len, &head);
     STORE_REL(index_set(ix, e)->pairs, head);
 }
 
@@ -365,7 +370,9 @@ static NEEDS_COMMIT void apply_own(struct index *ix, const struct apply *ap, uin
     }
     if (pairs) {
         uint32_t head = pairs;
-        add_pair(ix, rec->entity, rec->type, seq, rec->len - log_rec_data(rec) - 1, &head);
+        uint64_t hash = ap->pair[(seq - ap->first) % INDEX_AHEAD];
+        add_pair(ix, rec->entity, rec->type, hash ? hash : pair_hash(rec->entity, rec->type), seq,
+                 rec->len - log_rec_data(rec) - 1, &head);
         if (head != pairs)
             STORE_REL(s->pairs, head);
     } else if (UNLIKELY(own_n == INDEX_LARGE)) {
@@ -373,6 +380,24 @@ static NEEDS_COMMIT void apply_own(struct index *ix, const struct apply *ap, uin
     }
     if (UNLIKELY(!own_n))
         STORE(ix->n_entities, LOAD(ix->n_entities) + 1);
+}
+
+void index_pairs_ahead(const struct index *ix, struct apply *ap, uint32_t i)
+{
+    const uint64_t set = ap->pair[(i + INDEX_AHEAD / 2) % INDEX_AHEAD],
+                   chunk = ap->pair[(i + INDEX_AHEAD / 4) % INDEX_AHEAD];
+    const struct log_rec *r = &ap->recs[i + INDEX_AHEAD - 1];
+    uint64_t hash = 0;
+
+    if (i + INDEX_AHEAD - 1 < ap->n && LOAD(index_set(ix, r->entity)->pairs)) {
+        hash = pair_hash(r->entity, r->type);
+        table_prefetch(&ix->names, hash);
+    }
+    ap->pair[(i + INDEX_AHEAD - 1) % INDEX_AHEAD] = hash;
+    if (set)
+        __builtin_prefetch(index_set(ix, table_guess(&ix->names, set)), 1);
+    if (chunk)
+        postings_prefetch(&ix->a, index_set(ix, table_guess(&ix->names, chunk)));
 }
 
 void index_apply(struct index *ix, const struct apply *ap, uint32_t seq)

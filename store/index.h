@@ -94,13 +94,33 @@ static inline bool index_entity_valid(const struct index *ix, entity_id e)
              (SET_IS_TYPE | SET_IS_PAIR | SET_IS_OWN));
 }
 
+#define INDEX_AHEAD 8u /* events; a power of two */
+
 /* Events that are added one after the other, in order. */
 struct apply {
     const struct log *lg;
     uint32_t first; /* recs[seq - first]: those that log_rec() does not show yet */
     const struct log_rec *recs;
     uint32_t n;
+    bool large; /* some of its entities have pairs */
+    /* Hashes of the pairs of those that are to come; 0: none, or not known. */
+    uint64_t pair[INDEX_AHEAD];
 };
+/* Of large entities: the slot of a pair, that, and its chunk, each when what names it should be there. */
+void index_pairs_ahead(const struct index *ix, struct apply *ap, uint32_t i) NEEDS_COMMIT;
+/* Before index_apply() of the i-th of ap, for those that follow: fetches what they need. */
+static inline void index_ahead(const struct index *ix, struct apply *ap, uint32_t i) NEEDS_COMMIT;
+static inline void index_ahead(const struct index *ix, struct apply *ap, uint32_t i)
+{
+    if (i + INDEX_AHEAD - 1 < ap->n) {
+        const struct set *s = index_set(ix, ap->recs[i + INDEX_AHEAD - 1].entity);
+        postings_prefetch(&ix->a, s);
+        postings_prefetch(&ix->a, index_set(ix, s->parent));
+        ap->large |= atomic_load_explicit(&s->pairs, memory_order_relaxed) != 0;
+    }
+    if (ap->large)
+        index_pairs_ahead(ix, ap, i);
+}
 /* Add event seq, one of ap's, to every set that it belongs to. */
 void index_apply(struct index *ix, const struct apply *ap, uint32_t seq) NEEDS_COMMIT;
 

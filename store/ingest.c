@@ -24,7 +24,6 @@
 
 #define KEEP_EVENTS 2048u
 #define KEEP_LINES  ((size_t)4 << 20)
-#define AHEAD       6 /* events that apply prefetches for */
 
 void ingest_lock(struct evs_store *st)
 {
@@ -464,17 +463,13 @@ static NEEDS_COMMIT int write_lines(struct evs_store *st, struct batch *b, bool 
     return log_append(st->lg, lines, used, b->recs, b->n_stored, err);
 }
 
-static NEEDS_COMMIT void apply(struct evs_store *st, const struct apply *ap)
+static NEEDS_COMMIT void apply(struct evs_store *st, struct apply *ap)
 {
     struct index *ix = st->ix;
 
     HOT(apply);
     for (uint32_t i = 0; i < ap->n; i++) {
-        if (i + AHEAD < ap->n) {
-            const struct set *s = index_set(ix, ap->recs[i + AHEAD].entity);
-            postings_prefetch(&ix->a, s);
-            postings_prefetch(&ix->a, index_set(ix, s->parent));
-        }
+        index_ahead(ix, ap, i);
         index_apply(ix, ap, ap->first + i);
     }
 }

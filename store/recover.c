@@ -74,10 +74,12 @@ static int replay_lines(void *arg, const struct log_walked *lines, size_t n)
     rp->next += n;
     if (rp->dry)
         return 0;
-    const struct apply ap = {
+    struct apply ap = {
         .lg = rp->lg, .first = (uint32_t)lines[0].line.seq, .recs = recs, .n = (uint32_t)n};
-    for (uint32_t i = 0; i < ap.n; i++)
+    for (uint32_t i = 0; i < ap.n; i++) {
+        index_ahead(rp->ix, &ap, i);
         index_apply(rp->ix, &ap, ap.first + i);
+    }
     return 0;
 }
 
