@@ -75,6 +75,7 @@ value() { for ((i = 0; i < 7; i++)); do :; done; echo "$1"; }
 measure a us -- value 2
 measure 'b "quoted"' us '<=3' -- value 4
 measure c us '>=1.5x' -- value 3
+measure f us '<=10x' -- value 19
 rounds
 missing d nothing
 table a
@@ -86,6 +87,7 @@ END
     same "$(jq -c '[.what, .median, .runs, (.ratio | values + 0) // null, .met, .missing]' "$T/two.jsonl")" '["a",2,3,1,null,null]
 ["b \"quoted\"",4,3,2,false,null]
 ["c",3,3,1.5,true,null]
+["f",19,3,9.5,true,null]
 ["d",null,null,null,null,"nothing is not installed"]
 ["e",5,3,null,null,null]'
 }
