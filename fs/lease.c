@@ -9,6 +9,9 @@
  *     compared, under the shard's lock, so that a walk (lease_break_dir) misses nothing.
  * (4) The kernel is told with no lock held: it may answer by asking us.
  * (5) All leases of a batch are broken before its first waiter is woken: POLLIN comes after the size.
+ * (6) What is written to a file by the kernel itself, it knows: once it has our reply it asks for the size anew, and only
+ *     for that. So the file's own lease stays, as VERSION_OWN, and the next open needs no GETATTR; it is marked until
+ *     the next such write, which the kernel sends after that reply: until then somebody else's change must be told.
  *
  * Shards only keep threads apart; a subject is in one of them for good. A handle and a lease live in lists
  * of their subject, so a batch costs what is watched of what changed, and not what is watched. */
@@ -25,6 +28,7 @@
 #define SUBJECT_TYPE    (1ull << 32)
 #define VERSION_UNTOLD  UINT64_MAX
 #define VERSION_UNKNOWN (UINT64_MAX - 1) /* the disk does not say: like no version that was told */
+#define VERSION_OWN     (UINT64_MAX - 2) /* since it was told, the file itself was written to */
 
 struct leases {
     struct evs_store *st;
@@ -249,12 +253,30 @@ static bool unchanged(struct leases *l, const struct lease *e, uint64_t key)
 
     if (e->kind != NODE_OWN_TYPE && e->kind != NODE_ENTITY && e->kind != NODE_ROOT)
         return false;
-    if (e->version == VERSION_UNTOLD)
+    if (e->version == VERSION_UNTOLD || e->version == VERSION_OWN)
         return false;
     if (e->kind == NODE_ROOT && e->version != 0)
         return true; /* the time of the first event: there will be no other */
     mark(l->st, key, marks_of(e->kind));
     return lease_version(l->st, &n) == e->version;
+}
+
+static _Thread_local uint64_t writing;
+
+void lease_writing(uint64_t id)
+{
+    writing = id;
+}
+
+/* (6): is the change this file's own? */
+static bool is_own(struct leases *l, struct lease *e, uint64_t key)
+{
+    if (e->id != writing)
+        return false;
+    if (e->version != VERSION_OWN)
+        mark(l->st, key, marks_of(e->kind));
+    e->version = VERSION_OWN;
+    return true;
 }
 
 /* Collect up to cap ids of leases that marks change, and take them out. */
@@ -264,7 +286,8 @@ static size_t take_changed(struct leases *l, struct subject *sub, uint8_t marks,
     size_t n = 0;
 
     for (struct lease **p = &sub->leases; *p && n < cap;) {
-        if (!(marks_of((*p)->kind) & marks) || unchanged(l, *p, sub->key)) {
+        if (!(marks_of((*p)->kind) & marks) || is_own(l, *p, sub->key) ||
+            unchanged(l, *p, sub->key)) {
             p = &(*p)->next;
             continue;
         }

@@ -23,6 +23,9 @@ struct lease_ops {
 struct leases *lease_new(struct evs_store *st, struct nodes *nodes, const struct lease_ops *ops);
 void lease_free(struct leases *l); /* after the last request; NULL is fine */
 
+/* What this thread appends from now on was written to node id, by a request that the kernel waits for; 0: nothing. */
+void lease_writing(uint64_t id);
+
 /* What evs_on_change() takes, arg being the leases. */
 void lease_on_change(void *arg, const struct evs_change *changes, size_t n);
 

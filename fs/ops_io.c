@@ -270,7 +270,6 @@ void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_
     struct evs_error err;
     ssize_t r;
 
-    (void)ino;
     if (f->edit) {
         r = edit_write(f->edit, buf, size, (uint64_t)off, fi->flags & O_APPEND);
         if (r < 0)
@@ -283,7 +282,9 @@ void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_
         fuse_reply_err(req, EBADF);
         return;
     }
+    lease_writing(ino);
     r = evs_write(f->writer, buf, size, &cred, &err);
+    lease_writing(0);
     if (r < 0) {
         fs_log_error("write", &err);
         fuse_reply_err(req, (int)-r);

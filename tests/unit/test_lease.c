@@ -158,6 +158,59 @@ static void what_stays_the_same_keeps_its_lease(void)
     end(&w);
 }
 
+static void append_by(struct world *w, const struct node *n, const char *entity, const char *type)
+{
+    lease_writing(n->id);
+    append(w, entity, type);
+    lease_writing(0);
+}
+
+static void a_write_to_the_file_itself_leaves_its_lease(void)
+{
+    struct world w = begin();
+    append(&w, "a", "t");
+    struct node file = node(&w, NODE_OWN_TYPE, "a", "t"), own = node(&w, NODE_STATE, "a", ""),
+                dir = node(&w, NODE_ENTITY, "a", "");
+
+    look(&w, &file);
+    look(&w, &own);
+    append_by(&w, &file, "a", "t");
+    CHECK_EQ(count('i', file.id), 0); /* the kernel knows */
+    CHECK_EQ(count('i', own.id), 1);  /* of this it does not */
+    CHECK_EQ(lease_count(w.l), 1);
+
+    /* Until the kernel has our reply the size it was told may be asked of it: what others write is told. */
+    append(&w, "a", "t");
+    CHECK_EQ(count('i', file.id), 1);
+    CHECK_EQ(lease_count(w.l), 0);
+
+    /* The next write comes after that reply: the kernel asks for the size, whoever writes. */
+    look(&w, &file);
+    append_by(&w, &file, "a", "t");
+    append_by(&w, &file, "a", "t");
+    append(&w, "a", "t");
+    CHECK_EQ(count('i', file.id), 1);
+
+    /* Which was told, and is no secret any more. */
+    look(&w, &file);
+    append(&w, "a", "t");
+    CHECK_EQ(count('i', file.id), 2);
+
+    /* Mode and owner it still has from us; and a reader that sees the growth is shown it. */
+    look(&w, &file);
+    append_by(&w, &file, "a", "t");
+    append_by(&w, &file, "a", "t");
+    lease_check(w.l, &file, lease_version(w.st, &file));
+    CHECK_EQ(count('i', file.id), 3);
+    look(&w, &file);
+    append_by(&w, &file, "a", "t");
+    append_by(&w, &file, "a", "t");
+    lease_break_dir(w.l, &dir);
+    CHECK_EQ(count('i', file.id), 4);
+    CHECK_EQ(lease_count(w.l), 0);
+    end(&w);
+}
+
 static void a_new_entry_breaks_its_directory(void)
 {
     struct world w = begin();
@@ -305,6 +358,7 @@ int main(void)
 {
     RUN(a_lease_is_broken_once_by_what_changes_it);
     RUN(what_stays_the_same_keeps_its_lease);
+    RUN(a_write_to_the_file_itself_leaves_its_lease);
     RUN(a_new_entry_breaks_its_directory);
     RUN(a_check_breaks_only_what_differs);
     RUN(chmod_breaks_what_is_below_and_the_views_above);
