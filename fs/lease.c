@@ -7,6 +7,8 @@
  *     reply is under way while its lease breaks does no harm: the notification makes the kernel ignore it.
  * (3) A report clears its mark. Whatever stays in a subject's lists with that mark is marked again and then
  *     compared, under the shard's lock, so that a walk (lease_break_dir) misses nothing.
+ *     One that was granted twice may be of two versions: of two replies under way the older may be shown until the other
+ *     is there. So it never survives a change.
  * (4) The kernel is told with no lock held: it may answer by asking us.
  * (5) All leases of a batch are broken before its first waiter is woken: POLLIN comes after the size.
  * (6) What is written to a file by the kernel itself, it knows: once it has our reply it asks for the size anew, and only
@@ -28,6 +30,7 @@
 #define SUBJECT_TYPE    (1ull << 32)
 #define VERSION_UNTOLD  UINT64_MAX
 #define VERSION_UNKNOWN (UINT64_MAX - 1) /* the disk does not say: like no version that was told */
+#define VERSION_NEW     (UINT64_MAX - 3)
 #define VERSION_OWN     (UINT64_MAX - 2) /* since it was told, the file itself was written to */
 
 struct leases {
@@ -184,15 +187,19 @@ int lease_grant(struct leases *l, const struct node *n)
     if (p && !*p) {
         *p = malloc(sizeof **p);
         if (*p) {
-            **p =
-                (struct lease){.id = n->id, .kind = n->kind, .entity = n->entity, .type = n->type};
+            **p = (struct lease){.id = n->id,
+                                 .kind = n->kind,
+                                 .entity = n->entity,
+                                 .type = n->type,
+                                 .version = VERSION_NEW};
             atomic_fetch_add_explicit(&l->count, 1, memory_order_relaxed);
         }
     }
     bool ok = p && *p;
-    if (ok)
+    if (ok) {
+        (*p)->mixed = (*p)->version != VERSION_NEW;
         (*p)->version = VERSION_UNTOLD;
-    else if (sub)
+    } else if (sub)
         subject_free_if_empty(s, sub);
     pthread_mutex_unlock(&s->lock);
     if (!ok)
@@ -253,7 +260,7 @@ static bool unchanged(struct leases *l, const struct lease *e, uint64_t key)
 
     if (e->kind != NODE_OWN_TYPE && e->kind != NODE_ENTITY && e->kind != NODE_ROOT)
         return false;
-    if (e->version == VERSION_UNTOLD || e->version == VERSION_OWN)
+    if (e->version == VERSION_UNTOLD || e->version == VERSION_OWN || e->mixed)
         return false;
     if (e->kind == NODE_ROOT && e->version != 0)
         return true; /* the time of the first event: there will be no other */

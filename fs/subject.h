@@ -11,6 +11,7 @@ struct lease {
     enum node_kind kind;
     evs_entity entity;
     evs_type type;
+    bool mixed; /* the kernel was told twice: until it has both replies it may show the older one */
 };
 
 struct subject {

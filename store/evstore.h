@@ -495,8 +495,8 @@ struct evs_change {
     evs_type type;     /* for TYPE */
     uint8_t marks;     /* those that were set, and are now cleared */
 };
-/* Called after a batch is visible and before evs_write() returns, without any lock, perhaps by several
- * threads at once; changes is borrowed for the call. */
+/* Called after a batch is visible, and before any evs_write() returns that has added to what changed. By one thread at a
+ * time, which must not append in it; changes is borrowed for the call. */
 typedef void evs_change_fn(void *arg, const struct evs_change *changes, size_t n);
 
 /* Set once, before the first append. */

@@ -134,6 +134,13 @@ struct changes {
 };
 /* Set marks; who looks at the set's size after that is told of what grows later. */
 void index_mark(struct index *ix, _Atomic uint8_t *marks, uint8_t add);
+/* After log_publish(): has anything a mark, so that index_report() may find some? Acquire: who took the last one is
+ * seen to be reporting (ingest.c). */
+static inline bool index_is_marked(const struct index *ix)
+{
+    atomic_thread_fence(memory_order_seq_cst); /* pairs with index_mark() */
+    return atomic_load_explicit(&ix->marked, memory_order_acquire) != 0;
+}
 /* After log_publish(), without the lock: take the marks off everything that ap's events touched, into c. */
 void index_report(struct index *ix, const struct apply *ap, struct changes *c);
 

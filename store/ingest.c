@@ -517,6 +517,23 @@ static NEEDS_COMMIT uint32_t commit_locked(struct evs_store *st, struct batch *b
     return done;
 }
 
+/* One after the other: a mark that somebody else has taken for what both have appended is told of before either
+ * returns. reporting is raised before a mark goes: who sees none left sees that. */
+static void report(struct evs_store *st, struct batch *b, const struct apply *ap)
+{
+    HOT(report);
+    if (LIKELY(!index_is_marked(st->ix) && atomic_load(&st->reporting) == 0))
+        return;
+    atomic_fetch_add(&st->reporting, 1);
+    (void)pthread_mutex_lock(&st->report_lock);
+    b->changes.n = 0;
+    index_report(st->ix, ap, &b->changes);
+    if (b->changes.n)
+        st->on_change(st->on_change_arg, b->changes.v, b->changes.n);
+    (void)pthread_mutex_unlock(&st->report_lock);
+    atomic_fetch_sub(&st->reporting, 1);
+}
+
 uint32_t ingest_commit(struct evs_store *st, struct batch *b, uint32_t n, bool transaction,
                        const struct evs_cred *cred, struct evs_error *err)
 {
@@ -549,12 +566,7 @@ uint32_t ingest_commit(struct evs_store *st, struct batch *b, uint32_t n, bool t
     atomic_fetch_add_explicit(&st->batches, 1, memory_order_relaxed);
     if (transaction && done)
         atomic_fetch_add_explicit(&st->transactions, 1, memory_order_relaxed);
-    if (ap.n && st->on_change) {
-        HOT(report);
-        b->changes.n = 0;
-        index_report(st->ix, &ap, &b->changes);
-        if (b->changes.n)
-            st->on_change(st->on_change_arg, b->changes.v, b->changes.n);
-    }
+    if (ap.n && st->on_change)
+        report(st, b, &ap);
     return done;
 }

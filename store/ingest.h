@@ -44,7 +44,10 @@ struct evs_store {
     pthread_mutex_t checkpoint_lock; /* one checkpoint at a time; taken before commit */
     _Atomic uint64_t checkpoint_bytes, checkpoint_seq; /* of the log, at the last one */
 
-    evs_change_fn *on_change; /* set before the first append */
+    evs_change_fn
+        *on_change; /* set before the first append; runs under report_lock, with no other */
+    pthread_mutex_t report_lock;
+    _Atomic uint32_t reporting; /* hold report_lock, or wait for it */
     void *on_change_arg;
 
     pthread_mutex_t pool_lock;

@@ -2,7 +2,8 @@
 /* lock: the roles that guard fields and functions, for clang's -Wthread-safety; empty for gcc.
  *
  * Lock order, all of it: writer (one open file), checkpoint, pins, owners or schemas -> commit -> meta; pins come before
- * owners. No callback, no SQL, no reply to the kernel under commit. Readers take none of them. */
+ * owners. No callback, no SQL, no reply to the kernel under commit. Reports are taken after commit is dropped, and
+ * evs_on_change()'s callback runs under it. Readers take none of them. */
 #ifndef STORE_LOCK_H
 #define STORE_LOCK_H
 

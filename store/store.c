@@ -193,7 +193,7 @@ int evs_open(const char *dir, const struct evs_options *options, struct evs_stor
     set_defaults(&st->options);
     st->dirfd = -1;
     st->hold = HOLD_NONE;
-    st->commit = st->owner_lock = st->pool_lock = st->checkpoint_lock =
+    st->commit = st->owner_lock = st->pool_lock = st->checkpoint_lock = st->report_lock =
         (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
     st->opened_us = clock_now_us();
     pending_init(&st->pending);
