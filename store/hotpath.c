@@ -3,6 +3,7 @@
  * relaxed: who builds with -Dhotpath=true wants to see where time goes, not how fast it is. */
 #include "evstore.h"
 #include "hotpath.h"
+#include "util.h"
 
 #include <errno.h>
 #include <inttypes.h>
