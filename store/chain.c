@@ -19,7 +19,6 @@
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <time.h>
 #define TEXT_BYTES 1024
 
 struct chain {

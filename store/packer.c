@@ -9,7 +9,6 @@
 
 #include <sched.h>
 #include <sys/syscall.h>
-#include <time.h>
 
 #define RETRY_S 60 /* after a full disk */
 

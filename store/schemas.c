@@ -22,7 +22,6 @@
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <time.h>
 
 #define STEP_EVENTS 1024u
 #define LIVE_BEHIND                                                                                \
