@@ -25,18 +25,6 @@
 #define KEEP_EVENTS 2048u
 #define KEEP_LINES  ((size_t)4 << 20)
 
-void ingest_lock(struct evs_store *st)
-{
-    HOT(wait);
-    (void)pthread_mutex_lock(&st->commit);
-}
-
-void ingest_unlock(struct evs_store *st)
-{
-    LOG_CHECKED(st->lg);
-    (void)pthread_mutex_unlock(&st->commit);
-}
-
 /* ---- batches ---- */
 
 void batch_free(struct batch *b)

@@ -36,7 +36,9 @@ struct evs_store {
     bool key_made;   /* by this open: there was no meta.db, or it was empty */
     _Atomic bool meta_lost;
 
-    pthread_mutex_t commit;           /* the role commit_role */
+    pthread_mutex_t commit;   /* the role commit_role */
+    _Atomic uint32_t waiting; /* for commit */
+    bool one_cpu;             /* const: who holds commit does not run while another waits for it */
     int64_t recorded_us UNDER_COMMIT; /* of the newest event: never goes back */
     pthread_mutex_t owner_lock;       /* of changes of owners; taken before commit */
     _Atomic int64_t behind_us;        /* how far the clock is behind it */

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* schemas: who learns what, and when.
  * (1) Every event is taken exactly once, in the order of seq, but for counts, where order says nothing: from the
- *     log, [next, to); then from the ring; and those that an append has counted itself.
+ *     log, [next, to); then from the queue; and those that an append has counted itself.
  * (2) While live, an append counts what is known (infer_hit(), under the commit lock) and queues what is not, and
- *     each 64th event, whose values are looked at. Full ring, or events that come without it: live ends at that
- *     event, `off`, and from there on the log is read, once the ring is empty.
+ *     each 64th event, whose values are looked at. Full queue, or events that come without it: live ends at that
+ *     event, `off`, and from there on the log is read, once the queue is empty.
  * (3) live begins with the next event to come; what lies between is read in the log first. So nobody ever waits
  *     for the thread, however far it is behind.
- * (4) To look at a moment, or save it, live is ended and the ring emptied: then what is learned is that of all
+ * (4) To look at a moment, or save it, live is ended and the queue emptied: then what is learned is that of all
  *     events up to `off`, and of no other.
  * (5) What is learned depends on the log alone: an event is looked at closely if its shape is new or its seq a
  *     multiple of 64, never because of when the thread came to it. */
@@ -87,26 +87,23 @@ void schemas_prepare(struct evs_store *st, struct batch *b, uint32_t n)
     }
 }
 
-static inline bool ring_full(const struct schemas *sk)
-{
-    return atomic_load_explicit(&sk->head, memory_order_relaxed) -
-               atomic_load_explicit(&sk->tail, memory_order_acquire) ==
-           SCHEMAS_RING;
-}
-
-static inline void ring_push(struct schemas *sk, evs_seq seq, bool counted)
-{
-    uint32_t head = atomic_load_explicit(&sk->head, memory_order_relaxed);
-
-    sk->ring[head % SCHEMAS_RING] = seq * 2 + counted;
-    atomic_store_explicit(&sk->head, head + 1,
-                          memory_order_release); /* pairs with schemas_queued() */
-}
-
 static NEEDS_COMMIT void end_live(struct schemas *sk, evs_seq off)
 {
     atomic_store_explicit(&sk->live, false, memory_order_relaxed);
     sk->off = off;
+}
+
+static NEEDS_COMMIT bool queue_one(struct schemas *sk, const struct prepared *p,
+                                   int64_t recorded_us, bool counted)
+{
+    const struct event *ev = &p->ev;
+    const struct slice as_stored = ev->data_breaks ? (struct slice){0} : ev->data;
+
+    return queue_put(&sk->queue,
+                     &(struct queued){.seq_counted = p->seq * 2 + counted,
+                                      .recorded_us = recorded_us,
+                                      .type = p->type},
+                     as_stored);
 }
 
 bool schemas_note(struct evs_store *st, struct batch *b)
@@ -115,7 +112,7 @@ bool schemas_note(struct evs_store *st, struct batch *b)
 
     if (!sk || !atomic_load_explicit(&sk->live, memory_order_relaxed))
         return false;
-    const uint32_t head = atomic_load_explicit(&sk->head, memory_order_relaxed);
+    const uint32_t head = queue_head(&sk->queue);
     bool known = b->shapes_gen == atomic_load_explicit(&sk->generation, memory_order_relaxed);
     for (uint32_t i = 0; i < b->n_stored; i++) {
         const struct prepared *p = &b->p[b->order[i]];
@@ -124,18 +121,17 @@ bool schemas_note(struct evs_store *st, struct batch *b)
             infer_hit(shape, p->seq);
             continue;
         }
-        if (ring_full(sk)) {
+        if (!queue_one(sk, p, b->recs[i].recorded_us, shape != NULL)) {
             end_live(sk, p->seq);
             return true;
         }
         if (shape)
             infer_hit(shape, p->seq);
-        ring_push(sk, p->seq, shape != NULL);
     }
-    const uint32_t queued = atomic_load_explicit(&sk->head, memory_order_relaxed) - head;
+    const uint32_t queued = queue_head(&sk->queue) - head;
     if (!queued)
         return false;
-    const uint32_t waiting = head - atomic_load_explicit(&sk->tail, memory_order_relaxed);
+    const uint32_t waiting = head - queue_tail(&sk->queue);
     if (waiting < RUSH && waiting + queued >= RUSH)
         return true;
     atomic_thread_fence(
@@ -211,8 +207,7 @@ void schemas_reset(struct schemas *sk)
     atomic_store_explicit(&sk->live, false, memory_order_relaxed);
     sk->off = 0;
     atomic_fetch_add_explicit(&sk->generation, 1, memory_order_release);
-    atomic_store_explicit(&sk->tail, atomic_load_explicit(&sk->head, memory_order_relaxed),
-                          memory_order_relaxed);
+    queue_clear(&sk->queue);
     ingest_unlock(sk->st);
     schemas_forget(sk);
     sk->checked = true;
@@ -292,18 +287,20 @@ struct lesson {
     int64_t recorded_us;
     type_id type;
     uint64_t shape;
-    struct slice data; /* mapped, or sk->value */
+    struct slice data;
     bool counted;
+    bool mapped; /* data: to be copied before it is looked at closely */
 };
 
 static int copy_data(struct schemas *sk, struct lesson *l)
 {
-    if (l->data.p == sk->value)
+    if (!l->mapped)
         return 0;
     if (!room_for(sk, l->data.n))
         return -ENOMEM;
     int r = io_copy(sk->value, l->data.p, l->data.n);
     l->data.p = sk->value;
+    l->mapped = false;
     return r;
 }
 
@@ -410,7 +407,8 @@ static int read_lines(void *arg, const struct log_walked *lines, size_t n)
                            .recorded_us = line->recorded_us,
                            .type = k->types[i],
                            .shape = k->shapes[i],
-                           .data = line->data.p ? line->data : no_data};
+                           .data = line->data.p ? line->data : no_data,
+                           .mapped = true};
         if ((k->r = learn(sk, &l)) == 0)
             sk->next++;
     }
@@ -452,12 +450,11 @@ static int copy_line(void *arg)
     return 0;
 }
 
-static int take_queued(struct schemas *sk, uint64_t entry)
+static int read_queued(struct schemas *sk, struct lesson *l)
 {
-    struct lesson l = {.seq = entry / 2, .counted = entry & 1};
     struct log_pin pin = {0};
     struct log_rec rec;
-    int r = log_rec_get(sk->st->lg, l.seq, &rec, NULL);
+    int r = log_rec_get(sk->st->lg, l->seq, &rec, NULL);
 
     if (r < 0)
         return r;
@@ -465,26 +462,36 @@ static int take_queued(struct schemas *sk, uint64_t entry)
         return -EIO;
     if (!room_for(sk, rec.len))
         return -ENOMEM;
-    r = io_guarded(copy_line, &(struct line_copy){sk, l.seq, &rec, &pin});
+    r = io_guarded(copy_line, &(struct line_copy){sk, l->seq, &rec, &pin});
     log_unpin(&pin);
-    if (r < 0)
+    l->data = (struct slice){sk->value, rec.len - log_rec_data(&rec) - 2}; /* "}\n" */
+    return r;
+}
+
+static int take_queued(struct schemas *sk)
+{
+    struct lesson l = {0};
+    const struct queued *q = queue_first(&sk->queue, &l.data);
+    int r;
+
+    l.seq = q->seq_counted / 2;
+    l.counted = q->seq_counted & 1;
+    l.recorded_us = q->recorded_us;
+    l.type = q->type;
+    if (!l.data.p && (r = read_queued(sk, &l)) < 0)
         return r;
-    l.recorded_us = rec.recorded_us;
-    l.type = rec.type;
-    l.data = (struct slice){sk->value, rec.len - log_rec_data(&rec) - 2}; /* "}\n" */
     l.shape = shape_of(sk, l.type, l.data);
     return learn(sk, &l);
 }
 
-static int read_ring(struct schemas *sk)
+static int read_queue(struct schemas *sk)
 {
-    uint32_t tail = atomic_load_explicit(&sk->tail, memory_order_relaxed);
-    int r = 1;
+    int r;
 
     for (uint32_t i = 0; i < STEP_EVENTS && schemas_queued(sk); i++) {
-        if ((r = take_queued(sk, sk->ring[tail % SCHEMAS_RING])) < 0)
+        if ((r = take_queued(sk)) < 0)
             return r;
-        atomic_store_explicit(&sk->tail, ++tail, memory_order_release); /* pairs with ring_full() */
+        queue_drop(&sk->queue);
     }
     return 1;
 }
@@ -540,7 +547,7 @@ int schemas_step(struct schemas *sk)
     if (r == 0 && sk->next < sk->to)
         r = read_log(sk);
     else if (r == 0 && schemas_queued(sk))
-        r = read_ring(sk);
+        r = read_queue(sk);
     else if (r == 0 && (r = go_on(sk)) == 0)
         r = schemas_flush_all(sk);
     if (r < 0)
@@ -557,8 +564,7 @@ evs_seq schemas_learned(const struct schemas *sk)
     if (sk->next < sk->to)
         return sk->next - 1;
     if (schemas_queued(sk))
-        return sk->ring[atomic_load_explicit(&sk->tail, memory_order_relaxed) % SCHEMAS_RING] / 2 -
-               1;
+        return queue_first_seq(&sk->queue) - 1;
     return live ? end : sk->next - 1;
 }
 

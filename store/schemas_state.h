@@ -9,13 +9,13 @@
 #include "infer.h"
 #include "limits.h"
 #include "schemas.h"
+#include "schemas_queue.h"
 
 #define SCHEMAS_DIR   "schemas"
 #define SCHEMAS_STATE "%state" /* in it: no type's directory, as that is no encoding of a name */
 #define SCHEMAS_TMP   "%state.tmp"
 
-#define SCHEMAS_RING   16384u /* queued events; a power of two */
-#define SCHEMAS_SAMPLE 64u    /* every so many events' values are looked at for annotations */
+#define SCHEMAS_SAMPLE 64u /* every so many events' values are looked at for annotations */
 
 /* A schema that a type had, from the event on that changed it. Changes with the same recorded time are one. */
 struct schema_version {
@@ -71,8 +71,7 @@ struct schemas {
     _Atomic bool live; /* they count and queue; changes under the commit lock */
     evs_seq
         off UNDER_COMMIT; /* not live: the first event that they did not; 0: taken over by next */
-    uint64_t *ring;       /* seq * 2 + 1 if it is counted */
-    _Atomic uint32_t head, tail;      /* head: under the commit lock; tail: under work */
+    struct queue queue;   /* put to under the commit lock, taken from under work */
     struct infer_shape_rec unlearned; /* of types that are open */
     _Atomic uint32_t generation; /* of the models: what was found in others counts for nothing */
     _Atomic bool asleep;         /* the thread wants to be woken */
@@ -86,7 +85,7 @@ struct schemas {
 
     pthread_mutex_t work;     /* all that follows; taken before commit */
     _Atomic uint32_t waiting; /* for work */
-    evs_seq next, to; /* events [next, to) are to be read in the log, before those of the ring */
+    evs_seq next, to; /* events [next, to) are to be read in the log, before those of the queue */
     struct schema_type *dirty;
     struct schema_type
         *retired; /* until all is freed: an append may still hold a record of theirs */
@@ -106,8 +105,7 @@ struct schemas {
 
 static inline bool schemas_queued(const struct schemas *sk)
 {
-    return atomic_load_explicit(&sk->head, memory_order_acquire) !=
-           atomic_load_explicit(&sk->tail, memory_order_relaxed);
+    return queue_any(&sk->queue);
 }
 
 /* ---- schemas.c: all with work held ---- */

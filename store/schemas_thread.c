@@ -157,7 +157,7 @@ static void free_all(struct schemas *sk)
     }
     free_types(sk->retired);
     free(sk->types);
-    free(sk->ring);
+    queue_done(&sk->queue);
     free(sk->memo);
     free(sk->value);
     (void)pthread_cond_destroy(&sk->wake);
@@ -181,10 +181,9 @@ static struct schemas *make(struct evs_store *st)
     (void)pthread_condattr_destroy(&attr);
     sk->next = sk->to = 1;
     sk->types = calloc(LIMIT_TYPES + 1, sizeof *sk->types);
-    sk->ring = calloc(SCHEMAS_RING, sizeof *sk->ring);
     sk->tried_ns = monotonic_ns();
     sk->memo = calloc(SCHEMAS_MEMO, sizeof *sk->memo);
-    if (!sk->types || !sk->ring || !sk->memo) {
+    if (queue_init(&sk->queue) < 0 || !sk->types || !sk->memo) {
         free_all(sk);
         return NULL;
     }

@@ -18,6 +18,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <sched.h>
 #include <stdio.h>
 #include <sys/random.h>
 #include <sys/statvfs.h>
@@ -193,6 +194,8 @@ int evs_open(const char *dir, const struct evs_options *options, struct evs_stor
     set_defaults(&st->options);
     st->dirfd = -1;
     st->hold = HOLD_NONE;
+    cpu_set_t cpus;
+    st->one_cpu = sched_getaffinity(0, sizeof cpus, &cpus) == 0 && CPU_COUNT(&cpus) == 1;
     st->commit = st->owner_lock = st->pool_lock = st->checkpoint_lock = st->report_lock =
         (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
     st->opened_us = clock_now_us();

@@ -480,8 +480,11 @@ static off_t data_of(const char *dir, evs_seq seq)
  * in the log, with events queued behind it; else in the queue. */
 static void get_stuck_at_3(const char *dir, bool log)
 {
-    static const char known[] = "{\"entity\":\"a\",\"type\":\"t\",\"data\":{\"n\":1}}\n",
-                      new[] = "{\"entity\":\"a\",\"type\":\"t\",\"data\":{\"new\":1}}\n";
+    static const char known[] = "{\"entity\":\"a\",\"type\":\"t\",\"data\":{\"n\":1}}\n";
+    char new[2 * QUEUE_VALUE_MAX]; /* too long for the queue */
+    (void)snprintf(new, sizeof new,
+                   "{\"entity\":\"a\",\"type\":\"t\",\"data\":{\"new\":\"%0*d\"}}\n",
+                   (int)QUEUE_VALUE_MAX, 1);
     struct evs_store *st = open_at(dir, NULL);
     struct schemas *sk = st->schemas;
     char health[1000];
@@ -491,7 +494,7 @@ static void get_stuck_at_3(const char *dir, bool log)
     schemas_lock(sk);
     append(st, known);
     append(st, new);
-    flip_byte(dir, "log/00000000000000000001.jsonl", data_of(dir, 3) + 10);
+    flip_byte(dir, "log/00000000000000000001.jsonl", data_of(dir, 3) + 20);
     if (log) {
         schemas_reset(sk);
         CHECK_EQ(schemas_step(sk),
@@ -505,7 +508,7 @@ static void get_stuck_at_3(const char *dir, bool log)
     json_decref(j);
     CHECK(evs_health(st, health, sizeof health) && strstr(health, "learning ended before event 3"));
     CHECK_EQ(evs_close(st, &err), 0);
-    flip_byte(dir, "log/00000000000000000001.jsonl", data_of(dir, 3) + 10);
+    flip_byte(dir, "log/00000000000000000001.jsonl", data_of(dir, 3) + 20);
 }
 
 static void test_what_is_stuck_is_not_kept(void)
