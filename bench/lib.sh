@@ -5,6 +5,7 @@
 #   SCRATCH where files go: a directory on the file system to measure (a new one in TMPDIR)
 #   RUNS    how often each thing is measured after its warm-up (10)
 #   SCALE   divides the numbers of events, to try a script out quickly (1)
+#   WARM    MiB of memory that are touched before each run, on a guest that gives free memory back to its host (1024 / SCALE)
 #   JSONL   where the rows go as JSON Lines, too ($BUILD/bench/NAME.jsonl)
 # A table is made of rows: measured values of one thing, of which median, minimum and maximum are
 # shown, the ratio of the median to that of the table's base, measured in the same run, and whether
@@ -16,6 +17,7 @@ bench_dir=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 BUILD=${BUILD:-$bench_dir/../build}
 RUNS=${RUNS:-10}
 SCALE=${SCALE:-1}
+WARM=${WARM:-$((1024 / SCALE))}
 EVFS=${EVFS:-$BUILD/evfs}
 [ -x "$EVFS" ] || EVFS=$BUILD/fs/evfs
 drivers=$BUILD/bench
@@ -97,6 +99,11 @@ served() {
     die "did not start: $(tr '\0' ' ' <"/proc/$1/cmdline" 2>/dev/null || echo "process $1")"
 }
 
+# warm: before each run, so that none is about memory that the host of this guest has to provide first.
+warm() {
+    [ ! -e /sys/module/page_reporting ] || [ ! -x "$drivers/evfs-warm" ] || "$drivers/evfs-warm" "$WARM"
+}
+
 # Values are measured into the array v, then put into another unit, then made a row:
 #   each FUNCTION; rate 1000; row "thousand things" things/s
 
@@ -113,6 +120,7 @@ each() {
     v=()
     "$@"
     for _ in $(seq "$RUNS"); do
+        warm
         "$@"
         v+=("$us")
     done
@@ -166,7 +174,10 @@ rounds() {
         : >"$SCRATCH/round.$m_i"
     done
     for _ in $(seq "$RUNS"); do
-        for m_i in "${!m_row[@]}"; do eval "${m_command[m_i]}" >>"$SCRATCH/round.$m_i"; done
+        for m_i in "${!m_row[@]}"; do
+            warm
+            eval "${m_command[m_i]}" >>"$SCRATCH/round.$m_i"
+        done
     done
     for m_i in "${!m_row[@]}"; do
         mapfile -t v <"$SCRATCH/round.$m_i"
