@@ -5,7 +5,7 @@
 #   SCRATCH where files go: a directory on the file system to measure (a new one in TMPDIR)
 #   RUNS    how often each thing is measured after its warm-up (10)
 #   SCALE   divides the numbers of events, to try a script out quickly (1)
-#   WARM    MiB of memory that are touched before each run, on a guest that gives free memory back to its host (1024 / SCALE)
+#   WARM    MiB of memory that are touched before a run, on a guest that gives free memory back to its host (1024 / SCALE)
 #   JSONL   where the rows go as JSON Lines, too ($BUILD/bench/NAME.jsonl)
 # A table is made of rows: measured values of one thing, of which median, minimum and maximum are
 # shown, the ratio of the median to that of the table's base, measured in the same run, and whether
@@ -99,7 +99,7 @@ served() {
     die "did not start: $(tr '\0' ' ' <"/proc/$1/cmdline" 2>/dev/null || echo "process $1")"
 }
 
-# warm: before each run, so that none is about memory that the host of this guest has to provide first.
+# warm: before each run that is measured and takes new memory, so that none is about memory that the host of this guest has to provide first.
 warm() {
     [ ! -e /sys/module/page_reporting ] || [ ! -x "$drivers/evfs-warm" ] || "$drivers/evfs-warm" "$WARM"
 }

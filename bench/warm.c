@@ -3,9 +3,10 @@
  * for each that is touched anew, some 30 times what clearing it costs; those that were touched just now are
  * there for the next two seconds. Takes no more than half of what is free.
  *   evfs-warm MIB */
-#include "bench.h"
-
+#include <stdio.h>
+#include <stdlib.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #define HUGE ((size_t)2 << 20)
 
@@ -22,7 +23,7 @@ int main(int argc, char **argv)
         return 0;
     char *p = mmap(NULL, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (p == MAP_FAILED)
-        die("mmap", NULL);
+        return perror("evfs-warm"), 1;
     (void)madvise(p, n, MADV_HUGEPAGE);
     for (size_t at = 0; at < n; at += page)
         p[at] = 1;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* ingest_lock: the commit lock. Who finds it taken, and nobody else who waits, looks for it a while before it sleeps: a
- * commit is shorter than falling asleep and being woken. Where more wait, one who goes on is there anyway. */
+ * commit is mostly shorter than falling asleep and being woken. Where more wait, the processors have others to run. */
 #include "hotpath.h"
 #include "ingest.h"
 

@@ -97,7 +97,9 @@ static NEEDS_COMMIT bool queue_one(struct schemas *sk, const struct prepared *p,
                                    int64_t recorded_us, bool counted)
 {
     const struct event *ev = &p->ev;
-    const struct slice as_stored = ev->data_breaks ? (struct slice){0} : ev->data;
+    const struct slice as_stored = ev->data_breaks ? (struct slice){0}
+                                   : ev->data.p    ? ev->data
+                                                   : no_data;
 
     return queue_put(&sk->queue,
                      &(struct queued){.seq_counted = p->seq * 2 + counted,
@@ -281,15 +283,15 @@ static struct schema_type *type_of(struct schemas *sk, type_id id)
     return t;
 }
 
-/* An event as read from the log. */
+/* An event, from the log or from the queue. */
 struct lesson {
     evs_seq seq;
     int64_t recorded_us;
     type_id type;
     uint64_t shape;
-    struct slice data;
+    struct slice data; /* in the log, in value, or in the queue until it is dropped there */
     bool counted;
-    bool mapped; /* data: to be copied before it is looked at closely */
+    bool mapped; /* data is in the log: copied before it is looked at closely */
 };
 
 static int copy_data(struct schemas *sk, struct lesson *l)

@@ -27,7 +27,7 @@ static uint64_t begin_of(uint64_t used, size_t n)
 }
 
 /* A copy of value and a brace; false: there is no room. */
-static bool put_value(struct queue *q, struct slice value)
+static NEEDS_COMMIT bool put_value(struct queue *q, struct slice value)
 {
     const uint64_t begin = begin_of(q->put, value.n + 1);
     /* Pairs with queue_drop(): what stood there is not looked at any more. */

@@ -23,10 +23,10 @@ struct queued {
 
 struct queue {
     struct queued *ring; /* owned, QUEUE_EVENTS */
-    char *bytes; /* owned, QUEUE_BYTES and one to spare; a value stands in it in one piece */
+    char *bytes; /* owned, QUEUE_BYTES; a value stands in it in one piece, with a brace behind it */
     _Atomic uint32_t head, tail;
-    uint64_t put; /* bytes ever put, with those that were left free; under the commit lock */
-    _Atomic uint64_t got; /* those of what was taken */
+    uint64_t put UNDER_COMMIT; /* bytes ever put, with those that were left free */
+    _Atomic uint64_t got;      /* those of what was taken */
 };
 
 /* 0 or -ENOMEM. queue_done() takes what failed, too. */

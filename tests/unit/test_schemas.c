@@ -259,21 +259,28 @@ static uint64_t next_random(uint64_t *s)
     return *s;
 }
 
-/* An event of one of six types; now and then of a shape that is new. */
+/* An event of one of six types; now and then of a shape that is new, without data, too long for the queue, or not stored as
+ * it is given: then it has line breaks, which only a transaction may. */
 static int random_event(uint64_t *s, char *out, size_t n)
 {
     static const char *const values[] = {
         "1", "1.5", "\"text\"", "null", "[1,\"a\"]", "{\"x\":1}", "false", "\"2026-01-01\"", "[]"};
     uint64_t a = next_random(s), b = next_random(s);
     unsigned field = a % 50 ? 0 : (unsigned)(a >> 8) % 40;
+    const unsigned entity = (unsigned)(b % 20), type = (unsigned)(b >> 8) % 6;
+    const int digits = b % 37 ? 1 : (int)QUEUE_VALUE_MAX + 1;
+    const char *begin = b % 11 ? "" : "[\n", *line_break = b % 11 ? "" : "\n",
+               *end = b % 11 ? "" : "]";
 
+    if (b % 29 == 0)
+        return snprintf(out, n, "{\"entity\":\"e/%u\",\"type\":\"t/%u\"}\n", entity, type);
     return snprintf(
         out, n,
-        "{\"entity\":\"e/%u\",\"type\":\"t/%u\",\"data\":{\"id\":%u,\"kind\":\"k%u\"%s%.0u,"
-        "\"f%u\":%s}}\n",
-        (unsigned)(b % 20), (unsigned)(b >> 8) % 6, (unsigned)(b >> 16) % 100000,
-        (unsigned)(b >> 32) % 4, b % 7 ? "" : ",\"rare\":true", 0, field,
-        a % 40 ? "1" : values[(a >> 16) % ARRAY_LEN(values)]);
+        "%s{\"entity\":\"e/%u\",\"type\":\"t/%u\",\"data\":{\"id\":%u,%s\"kind\":\"k%0*u\"%s,"
+        "\"f%u\":%s}}%s\n",
+        begin, entity, type, (unsigned)(b >> 16) % 100000, line_break, digits,
+        (unsigned)(b >> 32) % 4, b % 7 ? "" : ",\"rare\":true", field,
+        a % 40 ? "1" : values[(a >> 16) % ARRAY_LEN(values)], end);
 }
 
 struct writer_thread {
@@ -286,7 +293,7 @@ struct writer_thread {
 static void *write_some(void *arg)
 {
     struct writer_thread *w = arg;
-    char text[16384];
+    char text[1 << 17];
 
     for (int i = 0; i < w->events;) {
         int batch = (int)(next_random(&w->seed) % 40) + 1, n = 0;
