@@ -96,16 +96,13 @@ static NEEDS_COMMIT void end_live(struct schemas *sk, evs_seq off)
 static NEEDS_COMMIT bool queue_one(struct schemas *sk, const struct prepared *p,
                                    int64_t recorded_us, bool counted)
 {
-    const struct event *ev = &p->ev;
-    const struct slice as_stored = ev->data_breaks ? (struct slice){0}
-                                   : ev->data.p    ? ev->data
-                                                   : no_data;
+    const struct slice data = p->ev.data.p ? p->ev.data : no_data;
 
     return queue_put(&sk->queue,
                      &(struct queued){.seq_counted = p->seq * 2 + counted,
                                       .recorded_us = recorded_us,
                                       .type = p->type},
-                     as_stored);
+                     p->ev.data_breaks ? (struct slice){0} : data); /* as it is stored */
 }
 
 bool schemas_note(struct evs_store *st, struct batch *b)

@@ -259,8 +259,8 @@ static uint64_t next_random(uint64_t *s)
     return *s;
 }
 
-/* An event of one of six types; now and then of a shape that is new, without data, too long for the queue, or not stored as
- * it is given: then it has line breaks, which only a transaction may. */
+/* An event of one of six types; now and then of a shape that is new, without data, in a transaction, or with more than
+ * the queue holds of one value. */
 static int random_event(uint64_t *s, char *out, size_t n)
 {
     static const char *const values[] = {
@@ -269,18 +269,17 @@ static int random_event(uint64_t *s, char *out, size_t n)
     unsigned field = a % 50 ? 0 : (unsigned)(a >> 8) % 40;
     const unsigned entity = (unsigned)(b % 20), type = (unsigned)(b >> 8) % 6;
     const int digits = b % 37 ? 1 : (int)QUEUE_VALUE_MAX + 1;
-    const char *begin = b % 11 ? "" : "[\n", *line_break = b % 11 ? "" : "\n",
-               *end = b % 11 ? "" : "]";
+    const char *begin = b % 11 ? "" : "[", *end = b % 11 ? "" : "]";
 
     if (b % 29 == 0)
         return snprintf(out, n, "{\"entity\":\"e/%u\",\"type\":\"t/%u\"}\n", entity, type);
     return snprintf(
         out, n,
-        "%s{\"entity\":\"e/%u\",\"type\":\"t/%u\",\"data\":{\"id\":%u,%s\"kind\":\"k%0*u\"%s,"
+        "%s{\"entity\":\"e/%u\",\"type\":\"t/%u\",\"data\":{\"id\":%u,\"kind\":\"k%0*u\"%s,"
         "\"f%u\":%s}}%s\n",
-        begin, entity, type, (unsigned)(b >> 16) % 100000, line_break, digits,
-        (unsigned)(b >> 32) % 4, b % 7 ? "" : ",\"rare\":true", field,
-        a % 40 ? "1" : values[(a >> 16) % ARRAY_LEN(values)], end);
+        begin, entity, type, (unsigned)(b >> 16) % 100000, digits, (unsigned)(b >> 32) % 4,
+        b % 7 ? "" : ",\"rare\":true", field, a % 40 ? "1" : values[(a >> 16) % ARRAY_LEN(values)],
+        end);
 }
 
 struct writer_thread {
