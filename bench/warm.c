@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* evfs-warm: touches MIB of memory and gives it back to the kernel. A guest that reports its free pages to its host pays
- * for each that is touched anew, some 30 times what clearing it costs; those that were touched just now are
+ * for each that is touched anew, 10 to 30 times what clearing it costs; those that were touched just now are
  * there for the next two seconds. Takes no more than half of what is free.
  *   evfs-warm MIB */
 #include <stdio.h>
