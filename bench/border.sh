@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 # border: what a small append, a process that appends, a bulk load and a read cost by each way that requests can take
-# between the kernel and evfs: descriptors, threads, io_uring. See lib.sh for the environment.
+# between the kernel and evfs: threads, io_uring. See lib.sh for the environment.
 #   bench/border.sh [RING]    RING is a build with io_uring (scripts/build-libfuse); it needs
 #                             /sys/module/fuse/parameters/enable_uring to be Y
 # shellcheck source=bench/lib.sh
@@ -49,7 +49,7 @@ gbs() {
 }
 read_gbs() { READ=1 with "$1" gbs "$2"; }
 
-ways=("as it is:" "clone_fd=off:-o clone_fd=off" "max_threads=1:-o max_threads=1" "max_threads=2:-o max_threads=2"
+ways=("as it is:" "max_threads=1:-o max_threads=1" "max_threads=2:-o max_threads=2"
     "max_threads=32:-o max_threads=32")
 [ -n "$why" ] || ways+=("io_uring:-o io_uring")
 

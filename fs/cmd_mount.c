@@ -3,6 +3,7 @@
  * not ignored. (2) Of mount(8)'s own, those are accepted that hold anyway: nothing in the tree is
  * executable, a device or set-user-id, and there are no access times. */
 #include "fs/cmd.h"
+#include "fs/loop.h"
 #include "fs/mount.h"
 
 #include <stdio.h>
@@ -25,7 +26,6 @@ static const char help[] =
     "                                        the kernel and the libfuse that evfs is built with "
     "can\n"
     "                   max_threads=N        serve at most so many requests at once: 1 to 64\n"
-    "                   clone_fd=off         all threads read requests from one descriptor\n"
     "                   debug                print every request; stays in the foreground\n";
 
 /* What mount(8) and fstab may say, and what is so anyway. */
@@ -95,8 +95,8 @@ static int set_threads(struct mount_options *o, const char *value)
 {
     uint64_t n;
 
-    if (cmd_parse_number(value, &n) < 0 || n < 1 || n > MOUNT_THREADS_MAX)
-        return cmd_usage("'%s': max_threads is from 1 to %d", value, MOUNT_THREADS_MAX);
+    if (cmd_parse_number(value, &n) < 0 || n < 1 || n > LOOP_THREADS_MAX)
+        return cmd_usage("'%s': max_threads is from 1 to %u", value, LOOP_THREADS_MAX);
     o->max_threads = (unsigned)n;
     return 0;
 }
@@ -105,7 +105,7 @@ static int set_option(struct mount_options *o, const char *opt)
 {
     const char *interval = value_of(opt, "sync_interval"), *size = value_of(opt, "segment_size"),
                *compress = value_of(opt, "compress"), *schemas = value_of(opt, "schemas"),
-               *threads = value_of(opt, "max_threads"), *clone = value_of(opt, "clone_fd");
+               *threads = value_of(opt, "max_threads");
 
     if (interval) {
         if (strcmp(interval, "never") == 0)
@@ -126,8 +126,6 @@ static int set_option(struct mount_options *o, const char *opt)
         return set_threads(o, threads);
     if (schemas)
         return set_off(opt, schemas, &o->no_schemas);
-    if (clone)
-        return set_off(opt, clone, &o->no_clone_fd);
     if (set_flag(o, opt) || is_ignored(opt))
         return 0;
     return cmd_usage("unknown mount option '%s'", opt);

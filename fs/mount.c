@@ -7,6 +7,7 @@
  *     SIGHUP end the session as umount does.
  * (3) At the end: no more requests, then the pool's last tasks, then open files, then the store. What was
  *     acknowledged is in the log long before; a clean end only saves the next open some time. */
+#include "fs/loop.h"
 #include "mount.h"
 
 #include "fs/fs.h"
@@ -300,18 +301,25 @@ static int start_session(struct mount *m)
     return 0;
 }
 
-static int serve(struct mount *m)
+/* libfuse's own loop is the one that knows rings. */
+static int serve_rings(const struct mount *m)
 {
     struct fuse_loop_config *cfg = fuse_loop_cfg_create();
-    int r;
 
     if (!cfg)
-        return fail(m, "no memory");
-    fuse_loop_cfg_set_clone_fd(cfg, !m->o->no_clone_fd);
+        return -ENOMEM;
     if (m->o->max_threads)
         fuse_loop_cfg_set_max_threads(cfg, m->o->max_threads);
-    r = fuse_session_loop_mt(m->fs.se, cfg); /* a signal's number is no failure */
+    int r = fuse_session_loop_mt(m->fs.se, cfg); /* a signal's number is no failure */
     fuse_loop_cfg_destroy(cfg);
+    return r;
+}
+
+static int serve(struct mount *m)
+{
+    const unsigned threads = m->o->max_threads ? m->o->max_threads : LOOP_THREADS_DEFAULT;
+    int r = m->fs.rings ? serve_rings(m) : loop_run(m->fs.se, threads);
+
     return r < 0 ? fail(m, "the session failed: %s", strerror(-r)) : 0;
 }
 

@@ -6,8 +6,6 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define MOUNT_THREADS_MAX 64
-
 struct mount_options {
     const char *data;       /* directory of the store, or ":memory:" */
     const char *mountpoint; /* an existing directory */
@@ -22,8 +20,8 @@ struct mount_options {
     bool io_uring;             /* requests through rings where libfuse and the kernel can */
     int compress;              /* level; 0: the store's default; -1: off */
     bool no_schemas;           /* none are learned */
-    unsigned max_threads;      /* that serve requests; 0: libfuse's default */
-    bool no_clone_fd;          /* all of them read from one descriptor */
+    unsigned
+        max_threads; /* that serve requests, at most LOOP_THREADS_MAX; 0: LOOP_THREADS_DEFAULT */
 };
 
 /* Mount and serve. In the foreground it returns after the unmount; else when the daemon has mounted, or has

@@ -311,9 +311,9 @@ C
     same "$(check_log)" $((8 * n))
 }
 
-@test "with one thread and one descriptor of the kernel's, eight writers and readers get on as well" {
+@test "with one thread, eight writers and readers get on as well" {
     stop_store
-    start_store -o max_threads=1,clone_fd=off
+    start_store -o max_threads=1
     local pids=()
     for w in 1 2 3 4 5 6 7 8; do
         for i in $(seq 100); do
@@ -324,7 +324,7 @@ C
     done
     wait "${pids[@]}"
     same "$(lines "$MNT/events.jsonl")" 800
-    for bad in max_threads=0 max_threads=65 max_threads=x clone_fd=maybe; do
+    for bad in max_threads=0 max_threads=65 max_threads=x; do
         run -2 "$EVFS_BIN" mount -o "$bad" "$DATA" "$T"
     done
 }
