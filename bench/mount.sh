@@ -34,7 +34,8 @@ table "the same >> plain file"
 
 # ---- one write
 event=$mnt/entities/bench/one/ev.jsonl
-start_store "$SCRATCH/data"
+plain=(-o compress=off) # bench/compress.sh has what compressed segments cost
+start_store "$SCRATCH/data" "${plain[@]}"
 measure "write(2) of one event, open descriptor" us "<=25" -- "$drivers/evfs-oneshot" "$event" 1
 measure "the same to a plain file" us -- "$drivers/evfs-oneshot" "$SCRATCH/one" 1
 rounds
@@ -74,7 +75,7 @@ stop_store
 # ---- reading: in each round first_read mounts the store, for those behind it
 first_read() {
     [ -z "$daemon" ] || stop_store
-    start_store "$SCRATCH/data"
+    start_store "$SCRATCH/data" "${plain[@]}"
     elapsed read_all "$mnt/events.jsonl"
 }
 after_append() {
@@ -93,7 +94,7 @@ gbs_of() { # gbs_of COMMAND...: GB/s of one that calls elapsed in the end
     "$@"
     awk "BEGIN { printf \"%.2f\\n\", $bytes / $us / 1e3 }"
 }
-start_store "$SCRATCH/data"
+start_store "$SCRATCH/data" "${plain[@]}"
 bytes=$(stat -c %s "$mnt/events.jsonl")
 cp "$mnt/events.jsonl" "$SCRATCH/copy"
 [ "$(stat -c %s "$SCRATCH/copy")" = "$bytes" ] || die "not all was read"

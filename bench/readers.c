@@ -6,7 +6,7 @@
 
 #include <sqlite3.h>
 
-static char buf[1 << 20];
+static char buf[128 << 10]; /* cat's */
 
 static size_t read_file(const char *path)
 {

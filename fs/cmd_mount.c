@@ -40,7 +40,7 @@ static bool is_ignored(const char *opt)
         if (strcmp(opt, words[i]) == 0)
             return true;
     return strncmp(opt, "x-", 2) == 0 || strncmp(opt, "X-", 2) == 0 ||
-           strncmp(opt, "comment=", 8) == 0;
+           strncmp(opt, "comment=", 8) == 0 || strncmp(opt, "clone_fd=", 9) == 0; /* there was */
 }
 
 /* The value behind "name=", or NULL if opt is another one. */

@@ -1,21 +1,24 @@
 /* SPDX-License-Identifier: MIT */
 /* loop: who takes the next request.
  * (1) The kernel wakes the threads that wait for requests in turn, each where it ran last. Of ten that wait for what one
- *     program asks each lies asleep by another processor; of two, one is at hand. So after a quick request no more than
+ *     program asks each lies asleep by another processor; of two, one is at hand. So no more than
  *     READY_MAX wait: the others are parked here, and who was parked last is called first.
- * (2) Quick is what touches memory and at most a page of the log. It is begun even where nobody is left to wait for the
- *     next request, which may well come before another thread could be awake.
- * (3) Before a request that takes longer one more is called, until all wait or work: such come in numbers, and who reads
- *     in bulk is served faster by ten than by two. After it a thread waits with the others.
- * (4) A quick request can be slow all the same, on a disk that hangs or behind a large batch. So the thread that began
- *     the loop looks around at each tick, once a quick request was begun with nobody waiting and until that has not
- *     happened for a while: where it is the same one as at the last tick somebody is called. It holds up others for two
- *     ticks.
+ * (2) Quick is what mostly takes microseconds, by its kind and size alone. It is begun even where nobody is left to wait
+ *     for the next request, which may well come before another thread could be awake.
+ * (3) Before a request that takes longer somebody is called if nobody waits. After BULK of them without a quick one in
+ *     between one is called before each, until all wait or work, and none is parked: who reads in bulk is served faster
+ *     by ten than by two.
+ * (4) A quick request can be slow all the same, on a slow disk or behind a large batch; and a machine may have processors
+ *     for more. So once a quick request was begun with nobody waiting, and until that has not happened for a while, the
+ *     thread that began the loop looks around at each tick. Where nobody waits, and few were begun since the last tick
+ *     or fewer are busy than there are processors, it calls one. So each that hangs holds up the others for two ticks at
+ *     most, until all threads hang.
  * (5) Threads are started when one is called and none is parked, and end with the loop. A thread is cancelled only
  *     while it reads, where it holds nothing; what it read into is freed when it has been joined. */
 #define FUSE_USE_VERSION 314
 #include "loop.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fuse_lowlevel.h>
 #include <linux/fuse.h>
@@ -26,32 +29,37 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
+#include <sys/sysinfo.h>
 #include <unistd.h>
 
 #define READY_MAX   2u
-#define QUICK_BYTES 8192u /* of a request, its header included */
+#define QUICK_BYTES (8192u + sizeof(struct fuse_in_header) + sizeof(struct fuse_write_in))
+#define BULK        4u
 #define TICK_MS     10
+#define FEW         20u /* in a tick: those are not quick */
 #define QUIET_TICKS 100u
 
 struct worker {
-    struct loop *l;
+    struct loop *l; /* const */
     pthread_t thread;
-    struct fuse_buf buf; /* the thread's; libfuse allocates it */
-    pthread_cond_t called;
-    bool parked;         /* under lock */
-    struct worker *next; /* under lock: who was parked before */
+    struct fuse_buf buf;   /* the thread's; stop()'s once it is joined. libfuse allocates it */
+    pthread_cond_t called; /* with the lock: no longer parked, or over */
+    bool parked;           /* under lock */
+    struct worker *next;   /* under lock: who was parked before */
 };
 
 struct loop {
-    struct fuse_session *se;
-    int news;     /* an eventfd for loop_run(): to be watched from now on, or ended */
-    unsigned max; /* threads */
+    struct fuse_session *se; /* const */
+    int news; /* const: an eventfd for watch(): there is something to watch, or the end */
+    unsigned max, processors; /* const */
     pthread_mutex_t lock;
     /* under lock: */
-    unsigned n, waiting; /* threads; those of them that wait for a request, or are about to */
-    struct worker *parked;
-    uint64_t alone; /* so often a quick request was begun and nobody waited */
-    bool watched;   /* (4) */
+    unsigned n, waiting,
+        busy; /* threads; of them, those that wait for a request or are about to; that serve one */
+    struct worker *parked; /* the others */
+    unsigned slow;         /* requests since the last quick one */
+    uint64_t alone;        /* so often a request was begun and nobody waited */
+    bool watched;          /* (4) */
     bool over;
     int r;
     struct worker workers[LOOP_THREADS_MAX];
@@ -87,12 +95,12 @@ static bool park(struct loop *l, struct worker *w)
     return !l->over;
 }
 
+/* Nothing of a thread that is cancelled has its address taken: ASan minds. */
 static void tell(struct loop *l)
 {
-    static const uint64_t one =
-        1; /* nothing of a thread that is cancelled has its address taken, which ASan minds */
+    static const uint64_t one = 1;
 
-    (void)!write(l->news, &one, sizeof one); /* fails only where it has been told 2^64 times */
+    (void)!write(l->news, &one, sizeof one);
 }
 
 static bool is_quick(const struct fuse_buf *b)
@@ -111,6 +119,7 @@ static bool is_quick(const struct fuse_buf *b)
     case FUSE_WRITE:
     case FUSE_FLUSH:
     case FUSE_RELEASE:
+    case FUSE_POLL:
         return h->len <= QUICK_BYTES;
     default:
         return false;
@@ -120,13 +129,17 @@ static bool is_quick(const struct fuse_buf *b)
 /* Before a request is served. With the lock. */
 static void see_to_next(struct loop *l, bool quick)
 {
-    if (!quick) {
+    l->waiting--;
+    l->busy++;
+    l->slow = quick ? 0 : l->slow + 1;
+    if (l->slow > (l->waiting == 0 ? 0 : BULK))
         call_one(l);
-    } else if (l->waiting == 0) {
-        l->alone++;
-        if (!l->watched)
-            tell(l);
+    if (l->waiting > 0)
+        return;
+    l->alone++;
+    if (!l->watched && l->max > 1) {
         l->watched = true;
+        tell(l);
     }
 }
 
@@ -151,6 +164,22 @@ static void end(struct loop *l, int r)
     tell(l);
 }
 
+/* With the lock. False: no more. */
+static bool next(struct loop *l, struct worker *w)
+{
+    l->busy--;
+    if (l->over)
+        return false;
+    if (fuse_session_exited(l->se)) {
+        end(l, 0);
+        return false;
+    }
+    if (l->slow <= BULK && l->waiting >= READY_MAX)
+        return park(l, w);
+    l->waiting++;
+    return true;
+}
+
 static void *run(void *arg)
 {
     struct worker *w = arg;
@@ -161,48 +190,53 @@ static void *run(void *arg)
     while (goes_on) {
         const int r = receive(w);
         (void)pthread_mutex_lock(&l->lock);
-        l->waiting--;
         if (r <= 0 || fuse_session_exited(l->se)) {
             end(l, r);
             (void)pthread_mutex_unlock(&l->lock);
             break;
         }
-        const bool quick = is_quick(&w->buf);
-        see_to_next(l, quick);
+        see_to_next(l, is_quick(&w->buf));
         (void)pthread_mutex_unlock(&l->lock);
         fuse_session_process_buf(l->se, &w->buf);
         (void)pthread_mutex_lock(&l->lock);
-        if (l->over)
-            goes_on = false;
-        else if (quick && l->waiting >= READY_MAX)
-            goes_on = park(l, w);
-        else
-            l->waiting++;
+        goes_on = next(l, w);
         (void)pthread_mutex_unlock(&l->lock);
     }
     return NULL;
 }
 
+/* (4), with the lock: so many were begun alone since the last tick. */
+static void look_around(struct loop *l, uint64_t begun, unsigned *quiet)
+{
+    if (l->waiting == 0 && (begun < FEW || l->busy < l->processors))
+        call_one(l);
+    if (begun > 0 || l->waiting == 0)
+        *quiet = 0;
+    else if (++*quiet >= QUIET_TICKS)
+        l->watched = false;
+}
+
 /* Until the session has ended. The signals that end it come in only while this waits, where none can be missed. */
 static void watch(struct loop *l, const sigset_t *mask)
 {
+    static const struct timespec tick = {.tv_nsec = TICK_MS * 1000000};
     struct pollfd fd = {.fd = l->news, .events = POLLIN};
     uint64_t alone = 0, count;
     unsigned quiet = 0;
+    bool watched = false;
 
     while (!fuse_session_exited(l->se)) {
-        (void)pthread_mutex_lock(&l->lock);
-        if (l->alone != alone)
-            quiet = 0;
-        else if (l->waiting == 0)
-            call_one(l);
-        else if (++quiet >= QUIET_TICKS)
-            l->watched = false;
-        alone = l->alone;
-        const struct timespec tick = {.tv_nsec = TICK_MS * 1000000}, *t = l->watched ? &tick : NULL;
-        (void)pthread_mutex_unlock(&l->lock);
-        if (ppoll(&fd, 1, t, mask) > 0)
+        const int r = ppoll(&fd, 1, watched ? &tick : NULL, mask);
+        if (r > 0)
             (void)!read(l->news, &count, sizeof count);
+        (void)pthread_mutex_lock(&l->lock);
+        if (r == 0)
+            look_around(l, l->alone - alone, &quiet);
+        else
+            quiet = 0;
+        alone = l->alone;
+        watched = l->watched;
+        (void)pthread_mutex_unlock(&l->lock);
     }
 }
 
@@ -249,10 +283,12 @@ int loop_run(struct fuse_session *se, unsigned threads)
     struct loop *l = calloc(1, sizeof *l);
     int r;
 
+    assert(threads >= 1 && threads <= LOOP_THREADS_MAX);
     if (!l)
         return -ENOMEM;
     l->se = se;
     l->max = threads;
+    l->processors = (unsigned)get_nprocs();
     l->news = eventfd(0, EFD_CLOEXEC);
     if (l->news < 0) {
         r = -errno;

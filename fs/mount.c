@@ -7,10 +7,10 @@
  *     SIGHUP end the session as umount does.
  * (3) At the end: no more requests, then the pool's last tasks, then open files, then the store. What was
  *     acknowledged is in the log long before; a clean end only saves the next open some time. */
-#include "fs/loop.h"
 #include "mount.h"
 
 #include "fs/fs.h"
+#include "fs/loop.h"
 #include "fs/place.h"
 
 #include <errno.h>
@@ -282,6 +282,7 @@ static int start_session(struct mount *m)
     const struct fuse_lowlevel_ops ops = operations();
     int r = mount_args(m, &args);
 
+    (void)unsetenv("FUSE_URING_ENABLE"); /* would be rings that nobody here knows of */
     if (r == 0)
         m->fs.se = fuse_session_new(&args, &ops, sizeof ops, &m->fs);
     fuse_opt_free_args(&args);
@@ -437,8 +438,8 @@ static int daemonize(struct mount *m)
     _exit(run(m, fds[1]));
 }
 
-/* Each thread of the session has one, each of the newest segments two, and ending a thread opens a library:
- * with too few, the C library ends the process. */
+/* Each of the newest segments has two, and cancelling a thread opens a library: with too few, the C
+ * library ends the process. */
 enum { FILES_MIN = 64 };
 
 static int raise_files(void)

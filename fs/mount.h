@@ -20,8 +20,7 @@ struct mount_options {
     bool io_uring;             /* requests through rings where libfuse and the kernel can */
     int compress;              /* level; 0: the store's default; -1: off */
     bool no_schemas;           /* none are learned */
-    unsigned
-        max_threads; /* that serve requests, at most LOOP_THREADS_MAX; 0: LOOP_THREADS_DEFAULT */
+    unsigned max_threads;      /* up to LOOP_THREADS_MAX; 0: the default */
 };
 
 /* Mount and serve. In the foreground it returns after the unmount; else when the daemon has mounted, or has

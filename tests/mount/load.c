@@ -26,7 +26,7 @@
 #define MEMORY_SLACK (16u << 20)
 /* What the daemon may keep decompressed, and of states; a frame may be in use beyond. */
 #define CACHES_MOST ((64u + 16u + 2u) << 20)
-/* libfuse ends and makes threads as it likes, each with a descriptor; a state or a checkpoint has some. */
+/* A state or a checkpoint has some. */
 #define LEAK_SLACK 16
 
 struct shared *shared;

@@ -313,7 +313,7 @@ C
 
 @test "with one thread, eight writers and readers get on as well" {
     stop_store
-    start_store -o max_threads=1
+    start_store -o max_threads=1,clone_fd=off # of which evfs knew once
     local pids=()
     for w in 1 2 3 4 5 6 7 8; do
         for i in $(seq 100); do

@@ -12,25 +12,28 @@
 #include <fuse_lowlevel.h>
 #include <linux/fuse.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define HANGS 1u /* a request's flag: until it is let go */
+/* What a request does. */
+enum does { AT_ONCE, HANGS /* until it is let go */, IS_SLOW, EXITS };
+#define SLOW_US 5000
 
 static struct {
     int fds[2]; /* requests are written to [0], read from [1] */
     _Atomic int exited, fail;
     pthread_mutex_t lock;
     pthread_cond_t changed;
-    int served, hanging, hanging_max; /* under lock */
-    bool let_go;                      /* under lock */
+    int served, busy, busy_max; /* under lock */
+    bool let_go;                /* under lock */
 } k = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
 
 struct request {
     struct fuse_in_header head;
-    uint32_t flags;
+    enum does does;
 };
 
 int fuse_session_receive_buf(struct fuse_session *se, struct fuse_buf *buf)
@@ -53,16 +56,19 @@ void fuse_session_process_buf(struct fuse_session *se, const struct fuse_buf *bu
 {
     const struct request *r = buf->mem;
 
-    (void)se;
     (void)pthread_mutex_lock(&k.lock);
-    if (r->flags & HANGS) {
-        k.hanging++;
-        k.hanging_max = MAX(k.hanging_max, k.hanging);
-        (void)pthread_cond_broadcast(&k.changed);
-        while (!k.let_go)
-            (void)pthread_cond_wait(&k.changed, &k.lock);
-        k.hanging--;
-    }
+    k.busy++;
+    k.busy_max = MAX(k.busy_max, k.busy);
+    (void)pthread_cond_broadcast(&k.changed);
+    while (r->does == HANGS && !k.let_go)
+        (void)pthread_cond_wait(&k.changed, &k.lock);
+    (void)pthread_mutex_unlock(&k.lock);
+    if (r->does == IS_SLOW)
+        (void)usleep(SLOW_US);
+    if (r->does == EXITS)
+        fuse_session_exit(se);
+    (void)pthread_mutex_lock(&k.lock);
+    k.busy--;
     k.served++;
     (void)pthread_cond_broadcast(&k.changed);
     (void)pthread_mutex_unlock(&k.lock);
@@ -80,9 +86,9 @@ void fuse_session_exit(struct fuse_session *se)
     atomic_store(&k.exited, 1);
 }
 
-static void send_one(uint32_t opcode, uint32_t flags)
+static void send_one(uint32_t opcode, enum does does)
 {
-    const struct request r = {.head = {.opcode = opcode, .len = sizeof r}, .flags = flags};
+    const struct request r = {.head = {.opcode = opcode, .len = sizeof r}, .does = does};
 
     if (write(k.fds[0], &r, sizeof r) != sizeof r)
         abort();
@@ -96,10 +102,10 @@ static void await_served(int n)
     (void)pthread_mutex_unlock(&k.lock);
 }
 
-static void await_hanging(int n)
+static void await_busy(int n)
 {
     (void)pthread_mutex_lock(&k.lock);
-    while (k.hanging < n)
+    while (k.busy < n)
         (void)pthread_cond_wait(&k.changed, &k.lock);
     (void)pthread_mutex_unlock(&k.lock);
 }
@@ -118,9 +124,9 @@ static int with_client(unsigned threads, void *(*client)(void *))
     sigset_t all, mask;
     pthread_t t;
 
-    atomic_store(&k.exited, 0);
-    atomic_store(&k.fail, 0);
-    k.served = k.hanging = k.hanging_max = 0;
+    atomic_store(&k.exited, AT_ONCE);
+    atomic_store(&k.fail, AT_ONCE);
+    k.served = k.busy = k.busy_max = 0;
     k.let_go = false;
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, k.fds) < 0)
         abort();
@@ -150,7 +156,7 @@ static void *send_many(void *arg)
                                        FUSE_GETATTR, FUSE_READDIR, FUSE_RELEASE};
 
     for (int i = 0; i < MANY; i++)
-        send_one(opcodes[i % (int)(sizeof opcodes / sizeof *opcodes)], 0);
+        send_one(opcodes[i % (int)(sizeof opcodes / sizeof *opcodes)], AT_ONCE);
     return arg;
 }
 
@@ -170,7 +176,7 @@ static void *four_clients(void *arg)
 static void every_request_is_served_once(void)
 {
     for (unsigned threads = 1; threads <= LOOP_THREADS_MAX; threads *= 4) {
-        CHECK_EQ(with_client(threads, four_clients), 0);
+        CHECK_EQ(with_client(threads, four_clients), AT_ONCE);
         CHECK_EQ(k.served, 4 * MANY);
     }
 }
@@ -181,10 +187,10 @@ static void *nine_that_hang(void *arg)
 {
     for (int i = 0; i < 9; i++)
         send_one(i % 2 ? FUSE_WRITE : FUSE_OPEN, HANGS);
-    await_hanging(9);
-    send_one(FUSE_GETATTR, 0);
+    await_busy(9);
+    send_one(FUSE_GETATTR, AT_ONCE);
     await_served(1); /* or the test runs out of its time */
-    send_one(FUSE_READ, 0);
+    send_one(FUSE_READ, AT_ONCE);
     await_served(2);
     let_go();
     await_served(11);
@@ -194,21 +200,40 @@ static void *nine_that_hang(void *arg)
 
 static void quick_ones_that_hang_hold_up_no_other(void)
 {
-    CHECK_EQ(with_client(LOOP_THREADS_DEFAULT, nine_that_hang), 0);
+    CHECK_EQ(with_client(LOOP_THREADS_DEFAULT, nine_that_hang), AT_ONCE);
     CHECK_EQ(k.served, 11);
-    CHECK_EQ(k.hanging_max, 9);
+    CHECK_EQ(k.busy_max, 10);
+}
+
+#define SLOW_ONES 500
+
+static void *slow_ones(void *arg)
+{
+    for (int i = 0; i < SLOW_ONES; i++)
+        send_one(FUSE_WRITE, IS_SLOW);
+    await_served(SLOW_ONES);
+    unmount();
+    return arg;
+}
+
+/* Two at a time could serve them all; but who waits behind them would wait for all that is before him. */
+static void those_that_are_slow_get_all_threads(void)
+{
+    CHECK_EQ(with_client(LOOP_THREADS_DEFAULT, slow_ones), 0);
+    CHECK_EQ(k.served, SLOW_ONES);
+    CHECK_EQ(k.busy_max, LOOP_THREADS_DEFAULT);
 }
 
 static void *more_than_threads(void *arg)
 {
     for (int i = 0; i < 8; i++)
         send_one(i % 2 ? FUSE_WRITE : FUSE_READ, HANGS);
-    await_hanging(3);
-    (void)usleep(50000); /* time for a fourth, if there were one */
+    await_busy(3);
+    (void)usleep(50000); /* a fourth would come meanwhile */
     let_go();
     await_served(8);
     for (int i = 0; i < 100; i++) /* those that were parked are called again */
-        send_one(i % 3 ? FUSE_READ : FUSE_WRITE, 0);
+        send_one(i % 3 ? FUSE_READ : FUSE_WRITE, AT_ONCE);
     await_served(108);
     unmount();
     return arg;
@@ -216,8 +241,8 @@ static void *more_than_threads(void *arg)
 
 static void no_more_threads_than_there_may_be(void)
 {
-    CHECK_EQ(with_client(3, more_than_threads), 0);
-    CHECK_EQ(k.hanging_max, 3);
+    CHECK_EQ(with_client(3, more_than_threads), AT_ONCE);
+    CHECK_EQ(k.busy_max, 3);
     CHECK_EQ(k.served, 108);
 }
 
@@ -232,12 +257,13 @@ static void on_signal(int sig)
 static void *terminate(void *arg)
 {
     for (int i = 0; i < 20; i++)
-        send_one(FUSE_READ, 0); /* some threads wait, some are parked */
+        send_one(FUSE_READ, AT_ONCE); /* some threads wait, some are parked */
     await_served(20);
     send_one(FUSE_WRITE, HANGS);
-    await_hanging(1);
+    await_busy(1);
     (void)kill(getpid(), SIGTERM);
-    (void)usleep(20000);
+    while (!atomic_load(&k.exited))
+        (void)sched_yield();
     let_go(); /* what was begun is brought to its end */
     return arg;
 }
@@ -248,18 +274,32 @@ static void a_signal_ends_it(void)
 
     (void)sigaction(SIGTERM, &a, &before);
     for (int i = 0; i < 20; i++) {
-        CHECK_EQ(with_client(4, terminate), 0);
+        CHECK_EQ(with_client(4, terminate), AT_ONCE);
         CHECK_EQ(k.served, 21);
     }
     (void)sigaction(SIGTERM, &before, NULL);
 }
 
+static void *exit_within(void *arg)
+{
+    send_one(FUSE_READ, AT_ONCE);
+    await_served(1);
+    send_one(FUSE_WRITE, EXITS);
+    return arg;
+}
+
+static void so_does_one_of_its_threads(void)
+{
+    CHECK_EQ(with_client(4, exit_within), 0);
+    CHECK_EQ(with_client(1, exit_within), 0);
+}
+
 static void *break_it(void *arg)
 {
-    send_one(FUSE_WRITE, 0);
+    send_one(FUSE_WRITE, AT_ONCE);
     await_served(1);
     atomic_store(&k.fail, EIO);
-    send_one(FUSE_WRITE, 0);
+    send_one(FUSE_WRITE, AT_ONCE);
     return arg;
 }
 
@@ -276,16 +316,18 @@ static void *only_unmount(void *arg)
 
 static void so_does_an_unmount_before_the_first_request(void)
 {
-    CHECK_EQ(with_client(10, only_unmount), 0);
-    CHECK_EQ(k.served, 0);
+    CHECK_EQ(with_client(10, only_unmount), AT_ONCE);
+    CHECK_EQ(k.served, AT_ONCE);
 }
 
 int main(void)
 {
     RUN(every_request_is_served_once);
     RUN(quick_ones_that_hang_hold_up_no_other);
+    RUN(those_that_are_slow_get_all_threads);
     RUN(no_more_threads_than_there_may_be);
     RUN(a_signal_ends_it);
+    RUN(so_does_one_of_its_threads);
     RUN(an_error_of_reading_ends_it);
     RUN(so_does_an_unmount_before_the_first_request);
     CHECK_DONE();
