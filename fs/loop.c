@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /* loop: who takes the next request.
  * (1) The kernel wakes the threads that wait for requests in turn, each where it ran last. Of ten that wait for what one
- *     program asks each lies asleep by another processor; of two, one is at hand. So no more than
- *     READY_MAX wait: the others are parked here, and who was parked last is called first.
+ *     program asks each lies asleep by another processor; of two, one is at hand. So whoever has served a request and
+ *     finds READY_MAX waiting is parked here; who was parked last is called first.
  * (2) Quick is what mostly takes microseconds, by its kind and size alone. It is begun even where nobody is left to wait
  *     for the next request, which may well come before another thread could be awake.
- * (3) Before a request that takes longer somebody is called if nobody waits. After BULK of them without a quick one in
- *     between one is called before each, until all wait or work, and none is parked: who reads in bulk is served faster
- *     by ten than by two.
+ * (3) Before a request that takes longer somebody is called if nobody waits. After BULK of them without a quick one of
+ *     anybody's in between one is called before each, until all wait or work, and none is parked: who reads in bulk is
+ *     served faster by ten than by two.
  * (4) A quick request can be slow all the same, on a slow disk or behind a large batch; and a machine may have processors
- *     for more. So once a quick request was begun with nobody waiting, and until that has not happened for a while, the
- *     thread that began the loop looks around at each tick. Where nobody waits, and few were begun since the last tick
- *     or fewer are busy than there are processors, it calls one. So each that hangs holds up the others for two ticks at
- *     most, until all threads hang.
+ *     for more. So once a request was begun with nobody waiting, and until that has not happened for a while, the thread
+ *     that began the loop looks around at each tick. Where nobody waits, and fewer are busy than there are processors, or
+ *     those who are have begun few in that way since the last tick, it calls one. So each that hangs holds up the others
+ *     for two ticks at most, until all threads hang.
  * (5) Threads are started when one is called and none is parked, and end with the loop. A thread is cancelled only
  *     while it reads, where it holds nothing; what it read into is freed when it has been joined. */
 #define FUSE_USE_VERSION 314
@@ -24,19 +24,19 @@
 #include <linux/fuse.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
-#include <sys/sysinfo.h>
 #include <unistd.h>
 
 #define READY_MAX   2u
 #define QUICK_BYTES (8192u + sizeof(struct fuse_in_header) + sizeof(struct fuse_write_in))
 #define BULK        4u
 #define TICK_MS     10
-#define FEW         20u /* in a tick: those are not quick */
+#define FEW         20u /* in a tick, of one thread: half a millisecond each is not quick */
 #define QUIET_TICKS 100u
 
 struct worker {
@@ -120,6 +120,7 @@ static bool is_quick(const struct fuse_buf *b)
     case FUSE_FLUSH:
     case FUSE_RELEASE:
     case FUSE_POLL:
+    case FUSE_INTERRUPT:
         return h->len <= QUICK_BYTES;
     default:
         return false;
@@ -208,7 +209,7 @@ static void *run(void *arg)
 /* (4), with the lock: so many were begun alone since the last tick. */
 static void look_around(struct loop *l, uint64_t begun, unsigned *quiet)
 {
-    if (l->waiting == 0 && (begun < FEW || l->busy < l->processors))
+    if (l->waiting == 0 && (begun < (uint64_t)FEW * l->busy || l->busy < l->processors))
         call_one(l);
     if (begun > 0 || l->waiting == 0)
         *quiet = 0;
@@ -278,6 +279,13 @@ static int serve(struct loop *l)
     return r;
 }
 
+static unsigned processors(void)
+{
+    cpu_set_t cpus;
+
+    return sched_getaffinity(0, sizeof cpus, &cpus) == 0 ? (unsigned)CPU_COUNT(&cpus) : 1;
+}
+
 int loop_run(struct fuse_session *se, unsigned threads)
 {
     struct loop *l = calloc(1, sizeof *l);
@@ -288,7 +296,7 @@ int loop_run(struct fuse_session *se, unsigned threads)
         return -ENOMEM;
     l->se = se;
     l->max = threads;
-    l->processors = (unsigned)get_nprocs();
+    l->processors = processors();
     l->news = eventfd(0, EFD_CLOEXEC);
     if (l->news < 0) {
         r = -errno;

@@ -205,13 +205,25 @@ static void quick_ones_that_hang_hold_up_no_other(void)
     CHECK_EQ(k.busy_max, 10);
 }
 
-#define SLOW_ONES 500
+#define SLOW_ONES 20000 /* at most */
+
+static int sent;
+
+static bool all_are_busy(void)
+{
+    (void)pthread_mutex_lock(&k.lock);
+    const bool all = k.busy_max == LOOP_THREADS_DEFAULT;
+    (void)pthread_mutex_unlock(&k.lock);
+    return all;
+}
 
 static void *slow_ones(void *arg)
 {
-    for (int i = 0; i < SLOW_ONES; i++)
-        send_one(FUSE_WRITE, IS_SLOW);
-    await_served(SLOW_ONES);
+    for (sent = 0; sent < SLOW_ONES && !all_are_busy(); sent += 100) {
+        for (int i = 0; i < 100; i++)
+            send_one(FUSE_WRITE, IS_SLOW);
+    }
+    await_served(sent);
     unmount();
     return arg;
 }
@@ -220,7 +232,28 @@ static void *slow_ones(void *arg)
 static void those_that_are_slow_get_all_threads(void)
 {
     CHECK_EQ(with_client(LOOP_THREADS_DEFAULT, slow_ones), 0);
-    CHECK_EQ(k.served, SLOW_ONES);
+    CHECK_EQ(k.served, sent);
+    CHECK_EQ(k.busy_max, LOOP_THREADS_DEFAULT);
+}
+
+static void *much_to_read(void *arg)
+{
+    for (sent = 0; sent < SLOW_ONES && !all_are_busy(); sent += 20) {
+        for (int i = 0; i < 20; i++)
+            send_one(FUSE_READ, IS_SLOW);
+        await_served(sent + 20);
+    }
+    for (int i = 0; i < 200; i++, sent++)
+        send_one(FUSE_WRITE, AT_ONCE);
+    await_served(sent);
+    unmount();
+    return arg;
+}
+
+static void so_does_what_comes_in_bulk(void)
+{
+    CHECK_EQ(with_client(LOOP_THREADS_DEFAULT, much_to_read), 0);
+    CHECK_EQ(k.served, sent);
     CHECK_EQ(k.busy_max, LOOP_THREADS_DEFAULT);
 }
 
@@ -325,6 +358,7 @@ int main(void)
     RUN(every_request_is_served_once);
     RUN(quick_ones_that_hang_hold_up_no_other);
     RUN(those_that_are_slow_get_all_threads);
+    RUN(so_does_what_comes_in_bulk);
     RUN(no_more_threads_than_there_may_be);
     RUN(a_signal_ends_it);
     RUN(so_does_one_of_its_threads);
