@@ -54,8 +54,9 @@ struct loop {
     unsigned max, processors; /* const */
     pthread_mutex_t lock;
     /* under lock: */
-    unsigned n, waiting,
-        busy; /* threads; of them, those that wait for a request or are about to; that serve one */
+    unsigned n;            /* threads; of them: */
+    unsigned waiting;      /* wait for a request, or are about to */
+    unsigned busy;         /* serve one */
     struct worker *parked; /* the others */
     unsigned slow;         /* requests since the last quick one */
     uint64_t alone;        /* so often a request was begun and nobody waited */
