@@ -139,7 +139,11 @@ per() { convert "printf \"%.2f\\n\", \$1 / $1"; }           # us for $1 things -
 
 # row NAME UNIT [GOAL]: of v. A goal is ">=4000000" or "<=5", or of the ratio to the base, ">=1.6x".
 row() {
+    local figure
     [ ${#v[@]} -gt 0 ] || die "no value for: $1"
+    for figure in "${v[@]}"; do
+        [[ $figure =~ ^-?[0-9]+(\.[0-9]+)?(e[+-]?[0-9]+)?$ ]] || die "$1: not a figure: $figure"
+    done
     rows+=$(printf '%s\n' "${v[@]}" | sort -g | awk -v name="$1" -v unit="$2" -v goal="${3:-}" '
         { a[NR] = $1 }
         function at(share) { return a[1 + int((NR - 1) * share + 0.5)] }

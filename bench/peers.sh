@@ -13,10 +13,10 @@ need evfs-readers
 n=$((1000000 / SCALE))
 entities=$(((n + 99) / 100))
 digits=$((${#entities} - (entities == 10 ** (${#entities} - 1))))
-few=$((SCALE > 10 ? 50 : 10000))     # events of one persistent client
-durable=$((SCALE > 10 ? 20 : 500))   # of one that waits for the disk
+few=$((SCALE > 10 ? 1000 : 10000))   # events of one persistent client
+durable=$((SCALE > 10 ? 50 : 500))   # of one that waits for the disk
 processes=$((SCALE > 10 ? 3 : 50))   # of which each appends an event
-reads=$((SCALE > 10 ? 100 : 5000))
+reads=$((SCALE > 10 ? 500 : 5000))
 say "making $n events of $entities entities"
 gen "$SCRATCH/in.jsonl" "$n" --per-entity 100
 mapfile -t some < <(head -n 2000 "$SCRATCH/in.jsonl" | cut -d '"' -f 4 | sort -u | head -n 100)
@@ -134,10 +134,11 @@ own_writers() { # own_writers KIND ARGUMENT...: in the process, new each time
     rm -rf "$SCRATCH"/own*
     "$drivers/evfs-writers" --batch 1 "${@:2}" "$1" "$SCRATCH/own" "$SCRATCH/in.jsonl"
 }
-# benchmark ARGUMENT...: requests a second. Its CSV has the command in the first field, quotes and all.
+# benchmark ARGUMENT...: requests a second. Its CSV has the command in the first field, quotes and all. It counts in
+# milliseconds: what ends within one is "inf" a second, which is no figure.
 benchmark() {
     redis-benchmark -s "$SCRATCH/redis/s" --csv "$@" | tail -n 1 |
-        sed -E 's/.*"([0-9.]+)"(,"[0-9.]+"){6}$/\1/'
+        sed -E 's/.*"([^"]+)"(,"[^"]+"){6}$/\1/'
 }
 redis_writers() { # redis_writers SYNC CLIENTS EVENTS
     redis CONFIG SET appendfsync "$1" >/dev/null
