@@ -7,7 +7,8 @@
 # shellcheck source=bench/lib.sh
 . "$(dirname "$0")/lib.sh"
 need evfs-writers
-each=$((SCALE > 10 ? 2 : 200))
+each=$((SCALE > 10 ? 2 : 1000)) # not over before the types' schemas are learned and written
+few=$((SCALE > 10 ? 2 : 50))
 gen "$SCRATCH/in.jsonl" $((64 * each)) --entities 100
 machine
 
@@ -24,10 +25,10 @@ by_threads() {
 start_store "$SCRATCH/data"
 GOAL16='>=10x' by_threads "store" writers store --sync --events "$each"
 GOAL16='>=10x' by_threads "mount, fdatasync" mount_writers --sync --events "$each"
-COUNTS='1 16' by_threads "mount, one file, fdatasync" one_file_writers --sync --events $((each / 4 + 1))
+COUNTS='1 16' by_threads "mount, one file, fdatasync" one_file_writers --sync --events "$few"
 by_threads "plain file" writers file --sync --events "$each"
 # Its writers wait for one another in turns, and for longer the more there are.
-COUNTS='1 4 16' by_threads "SQLite" writers sqlite --sync --events $((each / 4 + 1))
+COUNTS='1 4 16' by_threads "SQLite" writers sqlite --sync --events "$few"
 rounds
 for name in store "mount, fdatasync" "mount, one file, fdatasync" "plain file" SQLite; do table "$name, writers: 1" "$name, "; done
 stop_store

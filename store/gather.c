@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* gather: (1) Those whom the last pass was for are expected back, beside those who came while it ran. So who is alone
  * is full at once, and who left is missed once.
- * (2) The wait is at most half of what a pass takes, from the end of the last one: who comes later waits for nobody.
+ * (2) The wait is at most what a pass takes, from the end of the last one: who comes later waits for nobody.
  * (3) A wait is worth it where it brings waiters faster than the passes carry them. Where it does not, as with writers
  * who are busy while the disk is, the next passes begin without one: 1, 3, 7 up to 63, until one is worth it. */
 #include "gather.h"
@@ -39,5 +39,5 @@ void gather_end(struct gather *g, uint64_t now_ns)
     g->were = g->came;
     g->expected = g->carried + g->came;
     g->end_ns = now_ns;
-    g->until_ns = now_ns + (g->skip > 0 ? 0 : MIN(g->sync_ns / 2, WAIT_MAX_NS));
+    g->until_ns = now_ns + (g->skip > 0 ? 0 : MIN(g->sync_ns, WAIT_MAX_NS));
 }

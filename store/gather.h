@@ -22,6 +22,18 @@ static inline void gather_join(struct gather *g)
     g->came++;
 }
 
+/* One who waited for the next pass has no need of it any more. */
+static inline void gather_leave(struct gather *g)
+{
+    g->came--;
+}
+
+/* While a pass runs: it is for one more. */
+static inline void gather_carry(struct gather *g)
+{
+    g->carried++;
+}
+
 /* Nobody more is expected: begin. Asked before there is a need to look at the clock. */
 static inline bool gather_full(const struct gather *g)
 {

@@ -11,10 +11,10 @@
  *     On a full disk that is left for later, and roll() waits for it.
  * (4) An error is for good: everybody who asks for more gets it, nothing is called again, the log
  *     is read-only. What was durable before stays so.
- * (5) Each pass is of a round, as is who came before it began; the end of a pass wakes its round, and one of the next
- *     round. While nobody leads and somebody of the next round sleeps, one of them is awake, or keeps the time that
- *     gather.h sets: nobody waits for who doesn't come. Whoever is woken and has no need of the next pass wakes
- *     another. */
+ * (5) Each pass is of a round, as is who came before it began, or later with what it covers all the same. The end of a
+ *     pass wakes its round, and one of the next round. While nobody leads and somebody of the next round sleeps, one of
+ *     them is awake, or keeps the time that gather.h sets: nobody waits for who doesn't come. Whoever is woken and has
+ *     no need of the next pass wakes another. */
 #include "log_state.h"
 
 #include "futex.h"
@@ -126,6 +126,7 @@ static void lead(struct log *lg, int (*pass)(struct log *lg, struct evs_error *e
     struct evs_error err;
 
     lg->syncing = true;
+    lg->covered = pass == idx_pass ? 0 : log_end(lg);
     lg->timed = false;
     atomic_store_explicit(&lg->round, round + 1, memory_order_relaxed);
     gather_begin(&lg->gather, monotonic_ns());
@@ -156,13 +157,34 @@ static int sync_result(const struct log *lg, struct evs_error *err)
     return -lg->sync_error.code;
 }
 
-/* What is to be done for the next pass, by somebody who is of it, with sync_lock held, which is given up: lead it, or
- * sleep until it might be time. One of them keeps the time. */
+/* Of the round that the pass that runs is of. With sync_lock held. */
+static bool is_carried(const struct log *lg, uint32_t round)
+{
+    return lg->syncing && round + 1 == next_round(lg);
+}
+
+/* The round of one who comes, with sync_lock held. */
+static uint32_t join(struct log *lg, evs_seq seq)
+{
+    uint32_t next = next_round(lg);
+
+    if (lg->syncing && seq <= lg->covered) {
+        gather_carry(&lg->gather);
+        return next - 1;
+    }
+    gather_join(&lg->gather);
+    return next;
+}
+
+/* What is to be done by somebody who is of the round, with sync_lock held, which is given up: sleep until its pass is
+ * done; or, for the next pass, lead it, or sleep until it might be time. One of them keeps the time. */
 static void take_part(struct log *lg, uint32_t round)
 {
     const struct gather *g = &lg->gather;
 
-    if (!lg->syncing && (gather_full(g) || monotonic_ns() >= g->until_ns)) {
+    if (is_carried(lg, round)) {
+        sleep_in(lg, round, 0);
+    } else if (!lg->syncing && (gather_full(g) || monotonic_ns() >= g->until_ns)) {
         lead(lg, sync_pass);
     } else if (lg->syncing || lg->timed) {
         sleep_in(lg, round, 0);
@@ -185,13 +207,10 @@ int log_sync(struct log *lg, evs_seq seq, struct evs_error *err)
         return 0;
     HOT(durable);
     (void)pthread_mutex_lock(&lg->sync_lock);
-    gather_join(&lg->gather);
-    round = next_round(lg);
+    round = join(lg, seq);
     while (log_durable(lg) < seq && !lg->sync_failed) {
-        if (round != next_round(lg)) { /* that was a pass which syncs no lines */
-            gather_join(&lg->gather);
-            round = next_round(lg);
-        }
+        if (round != next_round(lg) && !is_carried(lg, round))
+            round = join(lg, seq); /* that was a pass which syncs no lines */
         take_part(lg, round);
         if (log_durable(lg) >= seq && round != next_round(lg))
             return 0; /* as a rule, without the lock */
@@ -199,6 +218,8 @@ int log_sync(struct log *lg, evs_seq seq, struct evs_error *err)
     }
     int r = log_durable(lg) >= seq ? 0 : sync_result(lg, err);
     /* Perhaps it was woken to see to the next pass, and has no need of one. */
+    if (round == next_round(lg))
+        gather_leave(&lg->gather);
     if (round == next_round(lg) && !lg->syncing)
         wake_one(lg);
     else

@@ -42,7 +42,7 @@ static void two_go_together(void)
     pass(&g, t, t + 200 * US, 1);
     for (int i = 0; i < 10; i++) {
         CHECK(!gather_full(&g));
-        CHECK_EQ(g.until_ns, g.end_ns + 100 * US); /* half of what a pass takes */
+        CHECK_EQ(g.until_ns, g.end_ns + 200 * US); /* what a pass takes */
         join(&g, i == 0 ? 1 : 2);
         CHECK(gather_full(&g));
         t = g.end_ns + 10 * US;
@@ -106,7 +106,7 @@ static void a_wait_is_worth_what_it_brings(void)
 
     join(&g, 20);
     pass(&g, START, START + 200 * US, 40);
-    join(&g, 2); /* in 100 us */
+    join(&g, 2); /* in 200 us */
     pass(&g, g.until_ns, g.until_ns + 200 * US, 20);
     CHECK_EQ(g.until_ns, g.end_ns);
     pass(&g, g.end_ns, g.end_ns + 200 * US, 40);
@@ -115,8 +115,27 @@ static void a_wait_is_worth_what_it_brings(void)
     CHECK(g.until_ns > g.end_ns);
 }
 
+/* Two come while the pass runs, one of them with what it covers: that one comes back as the others do. */
+static void who_is_covered_is_carried(void)
+{
+    struct gather g = {0};
+
+    join(&g, 1);
+    gather_begin(&g, START);
+    gather_carry(&g);
+    join(&g, 1);
+    gather_end(&g, START + 200 * US);
+    CHECK_EQ(g.came, 1);
+    CHECK_EQ(g.expected, 3);
+    join(&g, 1);
+    CHECK(!gather_full(&g));
+    join(&g, 1);
+    CHECK(gather_full(&g));
+}
+
 int main(void)
 {
+    RUN(who_is_covered_is_carried);
     RUN(alone_waits_for_nobody);
     RUN(two_go_together);
     RUN(a_wait_has_a_limit);
