@@ -315,9 +315,12 @@ static void look_ahead(struct cursor *c, uint64_t n, struct run *ret)
         log_span_peek(s, seq, r);
         if (UNLIKELY(!log_rec_ok(r, seq)))
             break; /* the next run begins with it */
-        if (c->v.kind == EVS_ALL)
-            continue; /* of neighbours the processor sees by itself what comes */
-        const char *p = s->lines + log_rec_offset(r), *end = p + MIN(r->len, AHEAD_BYTES);
+    }
+    if (c->v.kind == EVS_ALL)
+        return; /* of neighbours the processor sees by itself what comes */
+    for (uint32_t i = 1; i < ret->n; i++) { /* apart, so that no rec waits behind lines */
+        const char *p = s->lines + log_rec_offset(&ret->rec[i]);
+        const char *end = p + MIN(ret->rec[i].len, AHEAD_BYTES);
         for (; p < end; p += CACHE_LINE)
             __builtin_prefetch(p);
     }

@@ -182,7 +182,7 @@ static inline void postings_next(const struct arena *a, struct posting *it, uint
 }
 
 /* Postings are scattered over the log, so that each costs a miss of the cache: of a run of them all at once. */
-#define POSTINGS_RUN 16u
+#define POSTINGS_RUN 32u
 struct postings_run {
     uint32_t n, seq[POSTINGS_RUN];
     struct posting behind; /* its bytes are not kept up */
