@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /* evfs-scaling: what an append and a question cost while a store grows, ten times from size to size.
- *   evfs-scaling DIR RUNS SIZE...   DIR: must not exist. SIZE: events, ascending
+ *   evfs-scaling DIR RUNS WARM SIZE...   DIR: must not exist. WARM: see (3). SIZE: events, ascending
  * prints a line for each run: size, what, microseconds (or milliseconds, bytes, as the name says).
  * (1) Events of 200 bytes, of 20 types at random. A million neighbours have 10,000 entities, with 100 events each
  *     about: how far the events of an entity lie apart does not depend on the size, nor does its number of events.
  * (2) Asked are the same number of entities at each size, of the whole store, all of which were asked before the clock
  *     runs: their lines are in memory, whether all of the store would fit or not.
- * (3) Appends are the last ones of each size, a thousand a write, not synced. */
+ * (3) Appends are measured behind those: to 100 entities which get events at each size and at no other time, a
+ *     thousand a write, not synced; nothing else is then different than the size of the store. Before, what was
+ *     appended until then is written to the disk, so that they don't wait for that, and the command WARM runs
+ *     (lib.sh: warm). */
 #include "query.h"
 
 #define LINE_BYTES   200
@@ -14,9 +17,10 @@
 #define BATCH        1000u
 #define ERA          1000000u /* events that share their entities */
 #define PER_ENTITY   100u
-#define SAMPLE       500u /* entities that are asked */
-#define APPEND_RUN   10000u
-#define QUESTION_MIN 500u /* answers a run */
+#define SAMPLE       500u    /* entities that are asked */
+#define APPENDED     100u    /* entities */
+#define APPEND_RUN   100000u /* events, at most */
+#define QUESTION_MIN 500u    /* answers a run */
 
 static const char *const asked[] = {"entity", "type-newest", "count-entity", "as-of", "state"};
 
@@ -40,37 +44,41 @@ static uint64_t entities_in(uint64_t events)
     return events < PER_ENTITY ? 1 : events / PER_ENTITY;
 }
 
-static void make_batch(struct growth *g, uint32_t lines, uint64_t era_events)
+static void make_line(struct growth *g, char *to, const char *directory, uint64_t entity)
 {
-    for (uint32_t i = 0; i < lines; i++) {
-        uint64_t r = next_random(&g->random), at = g->n + i;
-        char line[LINE_BYTES + 1];
-        int n = snprintf(line, sizeof line,
-                         "{\"entity\":\"orders/%07" PRIu64
-                         "\",\"type\":\"type-%02u\",\"data\":{\"n\":%" PRIu64
-                         ",\"customer\":\"c-%08x\",\"total\":%u.25,\"note\":\"",
-                         at / ERA * (ERA / PER_ENTITY) + (r >> 32) % entities_in(era_events),
-                         (unsigned)(r % TYPES), at, (unsigned)r, (unsigned)(r >> 40));
-        memset(line + n, 'x', sizeof line - (size_t)n);
-        memcpy(line + LINE_BYTES - 4, "\"}}\n", 4);
-        memcpy(g->text + (size_t)i * LINE_BYTES, line, LINE_BYTES);
-    }
+    uint64_t r = next_random(&g->random);
+    char line[LINE_BYTES + 1];
+    int n =
+        snprintf(line, sizeof line,
+                 "{\"entity\":\"%s/%07" PRIu64 "\",\"type\":\"type-%02u\",\"data\":{\"n\":%" PRIu64
+                 ",\"customer\":\"c-%08x\",\"total\":%u.25,\"note\":\"",
+                 directory, entity, (unsigned)(r % TYPES), g->n, (unsigned)r, (unsigned)(r >> 40));
+    memset(line + n, 'x', sizeof line - (size_t)n);
+    memcpy(line + LINE_BYTES - 4, "\"}}\n", 4);
+    memcpy(to, line, LINE_BYTES);
 }
 
-/* Append up to `size` events; the nanoseconds that the appending took. */
-static uint64_t grow(struct growth *g, uint64_t size, uint64_t era_events)
+/* Append what was made; the nanoseconds that it took. */
+static uint64_t append_batch(struct growth *g, uint32_t lines)
 {
-    uint64_t ns = 0;
+    uint64_t begin = now_ns();
+
+    append_all(g->writer, g->text, (size_t)lines * LINE_BYTES);
+    return now_ns() - begin;
+}
+
+/* Append up to `size` events. */
+static void grow(struct growth *g, uint64_t size)
+{
+    const uint64_t entities = entities_in(size < ERA ? size : ERA);
 
     while (g->n < size) {
-        uint32_t lines = (uint32_t)(size - g->n < BATCH ? size - g->n : BATCH);
-        make_batch(g, lines, era_events);
-        uint64_t begin = now_ns();
-        append_all(g->writer, g->text, (size_t)lines * LINE_BYTES);
-        ns += now_ns() - begin;
-        g->n += lines;
+        uint32_t lines = 0;
+        for (; lines < BATCH && g->n < size; lines++, g->n++)
+            make_line(g, g->text + (size_t)lines * LINE_BYTES, "orders",
+                      g->n / ERA * (ERA / PER_ENTITY) + next_random(&g->random) % entities);
+        (void)append_batch(g, lines);
     }
-    return ns;
 }
 
 static void print(uint64_t size, const char *what, double v)
@@ -78,15 +86,21 @@ static void print(uint64_t size, const char *what, double v)
     printf("%" PRIu64 " %s %.3f\n", size, what, v);
 }
 
-static void measure_appends(struct growth *g, uint64_t size, uint64_t runs)
+static void measure_appends(struct growth *g, uint64_t size, uint64_t runs, const char *warm)
 {
-    uint64_t era = size < ERA ? size : ERA, run = APPEND_RUN;
+    uint64_t run = size / 10 < APPEND_RUN ? size / 10 : APPEND_RUN;
 
-    while (run * runs > size / 2)
-        run /= 2;
-    (void)grow(g, size - run * runs, era);
-    for (uint64_t i = runs; i > 0; i--) {
-        uint64_t ns = grow(g, size - run * (i - 1), era);
+    sync();
+    if (system(warm) != 0)
+        die(warm, NULL);
+    for (uint64_t i = 0; i < runs; i++) {
+        uint64_t ns = 0;
+        for (uint64_t done = 0; done < run; done += BATCH) {
+            for (uint32_t k = 0; k < BATCH; k++)
+                make_line(g, g->text + (size_t)k * LINE_BYTES, "appended",
+                          next_random(&g->random) % APPENDED);
+            ns += append_batch(g, BATCH);
+        }
         print(size, "append", (double)ns / 1e3 / (double)run);
     }
 }
@@ -100,23 +114,24 @@ static void take_sample(struct world *w, struct growth *g)
 
     if (evs_cursor_new(w->st, &(struct evs_view){.kind = EVS_ALL}, &c, &err) < 0)
         die("cursor", &err);
-    for (w->entities = 0; w->entities < SAMPLE; w->entities++) {
+    for (w->entities = 0; w->entities < SAMPLE;) {
         uint64_t pos;
-        if (evs_cursor_find(c, next_random(&g->random) % g->n, &pos, &err) < 0 ||
+        if (evs_cursor_find(c, next_random(&g->random) % w->end, &pos, &err) < 0 ||
             evs_cursor_read(c, pos, line, sizeof line - 1, &err) <= 0)
             die("read", &err);
         line[sizeof line - 1] = '\0';
         const char *name = strstr(line, "orders/");
-        size_t n = name ? strcspn(name, "\"") : NAME_BYTES;
-        if (n >= NAME_BYTES)
-            die("an event without its entity", NULL);
+        if (!name)
+            continue; /* see (3) */
+        size_t n = strcspn(name, "\"");
         memcpy(w->entity[w->entities], name, n);
-        w->entity[w->entities][n] = '\0';
+        w->entity[w->entities++][n] = '\0';
     }
     evs_cursor_free(c);
 }
 
-static void ask_all(struct world *w, const char *name, uint64_t runs, uint64_t *random)
+static void ask_all(struct world *w, const char *name, uint64_t size, uint64_t runs,
+                    uint64_t *random)
 {
     const struct question *q = store_questions;
 
@@ -131,7 +146,7 @@ static void ask_all(struct world *w, const char *name, uint64_t runs, uint64_t *
             w->turn = turn + 1;
         }
         if (run)
-            print(w->end, name, (double)(now_ns() - begin) / 1e3 / QUESTION_MIN);
+            print(size, name, (double)(now_ns() - begin) / 1e3 / QUESTION_MIN);
     }
 }
 
@@ -149,23 +164,24 @@ int main(int argc, char **argv)
     struct world w = {.limit = 100, .types = TYPES};
     struct evs_stats s;
 
-    if (argc < 4)
-        return fputs("usage: evfs-scaling DIR RUNS SIZE...\n", stderr), 2;
+    if (argc < 5)
+        return fputs("usage: evfs-scaling DIR RUNS WARM SIZE...\n", stderr), 2;
     const uint64_t runs = strtoull(argv[2], NULL, 10);
     w.entity = malloc(SAMPLE * sizeof *w.entity);
     if (!w.entity)
         die("memory", NULL);
     w.st = open_grown(argv[1], &g.writer);
-    for (int i = 3; i < argc; i++) {
+    for (int i = 4; i < argc; i++) {
         const uint64_t size = strtoull(argv[i], NULL, 10);
         fprintf(stderr, "# %" PRIu64 " events\n", size);
-        measure_appends(&g, size, runs);
-        w.end = size;
+        grow(&g, size);
+        measure_appends(&g, size, runs, argv[3]);
+        w.end = evs_end(w.st);
         take_sample(&w, &g);
         for (size_t k = 0; k < sizeof asked / sizeof *asked; k++)
-            ask_all(&w, asked[k], runs, &g.random);
+            ask_all(&w, asked[k], size, runs, &g.random);
         evs_stats(w.st, &s);
-        print(size, "index-bytes", (double)(s.index_bytes - s.names_bytes) / (double)size);
+        print(size, "index-bytes", (double)(s.index_bytes - s.names_bytes) / (double)w.end);
         close_store(w.st, g.writer);
         for (uint64_t run = 0; run <= runs; run++) {
             uint64_t begin = now_ns();

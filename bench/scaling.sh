@@ -16,7 +16,8 @@ for ((n = 10000; n <= most || n == 10000; n *= 10)); do
     last=$n
 done
 machine
-one_core "$drivers/evfs-scaling" "$SCRATCH/data" "$RUNS" "${sizes[@]}" >"$SCRATCH/figures"
+[ -e /sys/module/page_reporting ] && warm="$(printf '%q ' "$drivers/evfs-warm" "$WARM")" || warm=:
+one_core "$drivers/evfs-scaling" "$SCRATCH/data" "$RUNS" "$warm" "${sizes[@]}" >"$SCRATCH/figures"
 
 declare -A title=(
     [append]="an append, 1,000 a write"
