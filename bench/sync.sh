@@ -9,6 +9,7 @@
 need evfs-writers
 each=$((SCALE > 10 ? 2 : 1000)) # not over before the types' schemas are learned and written
 few=$((SCALE > 10 ? 2 : 50))
+slow=$((SCALE > 10 ? 2 : 200))
 gen "$SCRATCH/in.jsonl" $((64 * each)) --entities 100
 machine
 
@@ -27,10 +28,14 @@ GOAL16='>=10x' by_threads "store" writers store --sync --events "$each"
 GOAL16='>=10x' by_threads "mount, fdatasync" mount_writers --sync --events "$each"
 COUNTS='1 16' by_threads "mount, one file, fdatasync" one_file_writers --sync --events "$few"
 by_threads "plain file" writers file --sync --events "$each"
+# A disk with a sync of 1 ms, and one of 5 ms, more or less: both are common.
+for ms in 1 5; do
+    COUNTS='1 16' GOAL16='>=10x' by_threads "store, a disk $ms ms slower" writers store --sync --slower "${ms}000" --events "$slow"
+done
 # Its writers wait for one another in turns, and for longer the more there are.
 COUNTS='1 4 16' by_threads "SQLite" writers sqlite --sync --events "$few"
 rounds
-for name in store "mount, fdatasync" "mount, one file, fdatasync" "plain file" SQLite; do table "$name, writers: 1" "$name, "; done
+for name in "store, a disk 1 ms slower" "store, a disk 5 ms slower" store "mount, fdatasync" "mount, one file, fdatasync" "plain file" SQLite; do table "$name, writers: 1" "$name, "; done
 stop_store
 start_store "$SCRATCH/data" -o sync
 by_threads "mount, -o sync" mount_writers --events "$each"

@@ -2,18 +2,19 @@
 /* evfs-writers: threads that append at once, each with a writer (a descriptor, a connection) of its own and its own
  * part of the lines of FILE. Prints the events a second of all together, from the first one's first write to the last
  * one's end. PATH must not exist yet, but for a file of a mount.
- *   evfs-writers [--threads N] [--events M] [--batch B] [--sync] KIND PATH FILE
+ *   evfs-writers [--threads N] [--events M] [--batch B] [--sync] [--slower US] KIND PATH FILE
  *     store   a store in this process, in the directory PATH or ":memory:"
  *     file    write(2) with O_APPEND to PATH: a plain file, or one of a mount. %d in PATH is the thread's number: a file
  *             each, without which the kernel lets only one of them write or sync at a time
  *     sqlite  a database in WAL mode; a batch is a transaction
  * M events a thread, B a batch. With --sync a batch is durable before the thread goes on: evs_sync(), fdatasync(2),
- * synchronous = FULL. */
+ * synchronous = FULL. --slower: each fdatasync(2) of this process takes so many microseconds more, as on a disk that does. */
 #include "bench.h"
 
 #include <getopt.h>
 #include <pthread.h>
 #include <sqlite3.h>
+#include <sys/syscall.h>
 
 #define THREADS_MAX 64
 #define BUSY_MS     60000
@@ -49,7 +50,21 @@ struct kind {
 };
 
 static const char usage[] = "usage: evfs-writers [--threads N] [--events M] [--batch B] [--sync] "
-                            "store|file|sqlite PATH FILE\n";
+                            "[--slower US] store|file|sqlite PATH FILE\n";
+
+/* In the place of the C library's, for the store and SQLite as well. */
+static long slower_us;
+
+int fdatasync(int fd)
+{
+    const struct timespec t = {.tv_sec = slower_us / 1000000,
+                               .tv_nsec = slower_us % 1000000 * 1000};
+    int r = (int)syscall(SYS_fdatasync, fd);
+
+    if (slower_us > 0)
+        (void)nanosleep(&t, NULL);
+    return r;
+}
 
 /* ---- store ---- */
 
@@ -243,11 +258,10 @@ static uint64_t run_threads(struct plan *p, const char *text, size_t n)
 
 int main(int argc, char **argv)
 {
-    static const struct option options[] = {{"threads", required_argument, NULL, 't'},
-                                            {"events", required_argument, NULL, 'e'},
-                                            {"batch", required_argument, NULL, 'b'},
-                                            {"sync", no_argument, NULL, 's'},
-                                            {0}};
+    static const struct option options[] = {
+        {"threads", required_argument, NULL, 't'}, {"events", required_argument, NULL, 'e'},
+        {"batch", required_argument, NULL, 'b'},   {"sync", no_argument, NULL, 's'},
+        {"slower", required_argument, NULL, 'l'},  {0}};
     struct plan p = {.threads = 1, .events = 1000, .batch = 1};
     size_t n;
 
@@ -260,6 +274,8 @@ int main(int argc, char **argv)
             p.batch = strtoull(optarg, NULL, 10);
         else if (c == 's')
             p.sync = true;
+        else if (c == 'l')
+            slower_us = strtol(optarg, NULL, 10);
         else
             return fputs(usage, stderr), 2;
     }
