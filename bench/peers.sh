@@ -13,8 +13,8 @@ need evfs-readers
 n=$((1000000 / SCALE))
 entities=$(((n + 99) / 100))
 digits=$((${#entities} - (entities == 10 ** (${#entities} - 1))))
-few=$((SCALE > 10 ? 1000 : 10000))   # events of one persistent client
-durable=$((SCALE > 10 ? 50 : 500))   # of one that waits for the disk
+few=$((SCALE > 10 ? (n < 1000 ? n : 1000) : 10000)) # events of one persistent client
+durable=$((SCALE > 10 ? (n < 800 ? 1 + n / 17 : 50) : 500)) # of one that waits for the disk
 processes=$((SCALE > 10 ? 3 : 50))   # of which each appends an event
 reads=$((SCALE > 10 ? 500 : 5000))
 say "making $n events of $entities entities"
@@ -137,8 +137,10 @@ own_writers() { # own_writers KIND ARGUMENT...: in the process, new each time
 # benchmark ARGUMENT...: requests a second. Its CSV has the command in the first field, quotes and all. It counts in
 # milliseconds: what ends within one is "inf" a second, which is no figure.
 benchmark() {
-    redis-benchmark -s "$SCRATCH/redis/s" --csv "$@" | tail -n 1 |
-        sed -E 's/.*"([^"]+)"(,"[^"]+"){6}$/\1/'
+    local figure
+    figure=$(redis-benchmark -s "$SCRATCH/redis/s" --csv "$@" | tail -n 1 | sed -E 's/.*"([^"]+)"(,"[^"]+"){6}$/\1/')
+    [[ $figure =~ ^[0-9.]+$ ]] || die "redis-benchmark: not a figure: $figure"
+    echo "$figure"
 }
 redis_writers() { # redis_writers SYNC CLIENTS EVENTS
     redis CONFIG SET appendfsync "$1" >/dev/null
@@ -168,7 +170,7 @@ durably() {
         sqlite_row "SQLite: synchronous=FULL, clients: $clients" events/s "$ahead" -- \
             own_writers sqlite --sync --threads "$clients" --events $((durable / 10))
         redis_row "Redis: AOF always, clients: $clients" events/s "$ahead" -- \
-            redis_writers always "$clients" $((durable * clients))
+            redis_writers always "$clients" $((durable * clients < 800 ? 800 : durable * clients))
         pg_row "PostgreSQL: synchronous_commit=on, clients: $clients" events/s "$ahead" -- \
             pg_writers on "$clients" "$durable"
         finish "evfs: write(2), mounted -o sync, clients: $clients"

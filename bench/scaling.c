@@ -6,10 +6,10 @@
  *     about: how far the events of an entity lie apart does not depend on the size, nor does its number of events.
  * (2) Asked are the same number of entities at each size, of the whole store, all of which were asked before the clock
  *     runs: their lines are in memory, whether all of the store would fit or not.
- * (3) Appends are measured behind those: to 100 entities which get events at each size and at no other time, a
- *     thousand a write, not synced; nothing else is then different than the size of the store. Before, what was
- *     appended until then is written to the disk, so that they don't wait for that, and the command WARM runs
- *     (lib.sh: warm). */
+ * (3) Appends: 10,000 events a run, to 100 entities that are new, a thousand a write, not synced: the same work in
+ *     each store, after all else is measured there; for the least size in a store of that size for each run, DIR-1,
+ *     DIR-2 and so on. Before, what types look like is learned, what was appended until then is written to the disk,
+ *     so that nothing waits for that, and the shell command WARM runs (lib.sh: warm). */
 #include "query.h"
 
 #define LINE_BYTES   200
@@ -17,6 +17,7 @@
 #define BATCH        1000u
 #define ERA          1000000u /* events that share their entities */
 #define PER_ENTITY   100u
+#define SEED         88172645463325252u
 #define SAMPLE       500u    /* entities that are asked */
 #define APPENDED     100u    /* entities */
 #define APPEND_RUN   100000u /* events, at most */
@@ -26,7 +27,7 @@ static const char *const asked[] = {"entity", "type-newest", "count-entity", "as
 
 struct growth {
     struct evs_writer *writer;
-    uint64_t n, random;
+    uint64_t n, appended, random;
     char text[BATCH * LINE_BYTES];
 };
 
@@ -86,22 +87,26 @@ static void print(uint64_t size, const char *what, double v)
     printf("%" PRIu64 " %s %.3f\n", size, what, v);
 }
 
-static void measure_appends(struct growth *g, uint64_t size, uint64_t runs, const char *warm)
+/* (3) */
+static void measure_appends(struct evs_store *st, struct growth *g, uint64_t size, uint64_t runs,
+                            const char *warm)
 {
-    uint64_t run = size / 10 < APPEND_RUN ? size / 10 : APPEND_RUN;
-
+    (void)evs_schema_versions(st, 1); /* waits */
     sync();
-    if (system(warm) != 0)
-        die(warm, NULL);
+    if (system(warm) != 0) {
+        fprintf(stderr, "failed: %s\n", warm);
+        exit(1);
+    }
     for (uint64_t i = 0; i < runs; i++) {
         uint64_t ns = 0;
-        for (uint64_t done = 0; done < run; done += BATCH) {
+        for (uint32_t done = 0; done < APPEND_RUN; done += BATCH) {
             for (uint32_t k = 0; k < BATCH; k++)
                 make_line(g, g->text + (size_t)k * LINE_BYTES, "appended",
-                          next_random(&g->random) % APPENDED);
+                          g->appended + next_random(&g->random) % APPENDED);
             ns += append_batch(g, BATCH);
         }
-        print(size, "append", (double)ns / 1e3 / (double)run);
+        g->appended += APPENDED;
+        print(size, "append", (double)ns / 1e3 / APPEND_RUN);
     }
 }
 
@@ -116,14 +121,15 @@ static void take_sample(struct world *w, struct growth *g)
         die("cursor", &err);
     for (w->entities = 0; w->entities < SAMPLE;) {
         uint64_t pos;
+        ssize_t got;
         if (evs_cursor_find(c, next_random(&g->random) % w->end, &pos, &err) < 0 ||
-            evs_cursor_read(c, pos, line, sizeof line - 1, &err) <= 0)
+            (got = evs_cursor_read(c, pos, line, sizeof line - 1, &err)) <= 0)
             die("read", &err);
-        line[sizeof line - 1] = '\0';
+        line[got] = '\0';
         const char *name = strstr(line, "orders/");
-        if (!name)
+        size_t n = name ? strcspn(name, "\"") : NAME_BYTES;
+        if (n >= NAME_BYTES)
             continue; /* see (3) */
-        size_t n = strcspn(name, "\"");
         memcpy(w->entity[w->entities], name, n);
         w->entity[w->entities++][n] = '\0';
     }
@@ -158,9 +164,25 @@ static struct evs_store *open_grown(const char *dir, struct evs_writer **ret_w)
     return open_store_with(dir, &options, ret_w);
 }
 
+static void measure_least(const char *dir, uint64_t size, uint64_t runs, const char *warm)
+{
+    static struct growth g;
+
+    for (uint64_t run = 1; run <= runs; run++) {
+        char name[4096];
+        snprintf(name, sizeof name, "%s-%" PRIu64, dir, run);
+        g.n = g.appended = 0;
+        g.random = SEED + run;
+        struct evs_store *st = open_grown(name, &g.writer);
+        grow(&g, size);
+        measure_appends(st, &g, size, 1, warm);
+        close_store(st, g.writer);
+    }
+}
+
 int main(int argc, char **argv)
 {
-    static struct growth g = {.random = 88172645463325252u};
+    static struct growth g = {.random = SEED};
     struct world w = {.limit = 100, .types = TYPES};
     struct evs_stats s;
 
@@ -175,7 +197,6 @@ int main(int argc, char **argv)
         const uint64_t size = strtoull(argv[i], NULL, 10);
         fprintf(stderr, "# %" PRIu64 " events\n", size);
         grow(&g, size);
-        measure_appends(&g, size, runs, argv[3]);
         w.end = evs_end(w.st);
         take_sample(&w, &g);
         for (size_t k = 0; k < sizeof asked / sizeof *asked; k++)
@@ -191,6 +212,10 @@ int main(int argc, char **argv)
             if (run < runs)
                 close_store(w.st, g.writer);
         }
+        if (i == 4)
+            measure_least(argv[1], size, runs, argv[3]);
+        else
+            measure_appends(w.st, &g, size, runs, argv[3]);
         fflush(stdout);
     }
     close_store(w.st, g.writer);

@@ -16,7 +16,11 @@ for ((n = 10000; n <= most || n == 10000; n *= 10)); do
     last=$n
 done
 machine
-[ -e /sys/module/page_reporting ] && warm="$(printf '%q ' "$drivers/evfs-warm" "$WARM")" || warm=:
+warm=:
+if [ -e /sys/module/page_reporting ] && [ -x "$drivers/evfs-warm" ]; then
+    export EVFS_WARM=$drivers/evfs-warm EVFS_WARM_MIB=$WARM
+    warm='"$EVFS_WARM" "$EVFS_WARM_MIB"' # for sh, which doesn't read what bash quotes
+fi
 one_core "$drivers/evfs-scaling" "$SCRATCH/data" "$RUNS" "$warm" "${sizes[@]}" >"$SCRATCH/figures"
 
 declare -A title=(

@@ -61,8 +61,10 @@ int fdatasync(int fd)
                                .tv_nsec = slower_us % 1000000 * 1000};
     int r = (int)syscall(SYS_fdatasync, fd);
 
+    int e = errno;
     if (slower_us > 0)
         (void)nanosleep(&t, NULL);
+    errno = e;
     return r;
 }
 

@@ -245,7 +245,11 @@ static void wait_sync(struct fs *fs, const struct sync_wait *what)
         return;
     }
     *w = *what;
-    evs_sync_join(fs->st);
+    if (!evs_sync_join(fs->st, w->seq)) {
+        reply_sync(w, 0);
+        free(w);
+        return;
+    }
     pthread_mutex_lock(&fs->syncs.lock);
     w->next = fs->syncs.first;
     fs->syncs.first = w;

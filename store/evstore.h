@@ -144,8 +144,8 @@ EVS_API evs_seq evs_durable(const struct evs_store *st); /* newest that survives
 EVS_API int evs_sync(struct evs_store *st, evs_seq seq, struct evs_error *err);
 /* For one thread that calls evs_sync() in the name of several: to be called for each of them, once what it has to
  * wait for is written. An fdatasync that is held back for a moment, for those who shared the last one, knows by it
- * who has come. */
-EVS_API void evs_sync_join(struct evs_store *st);
+ * who has come. False: seq, of an event that there is, is durable; there is nothing to wait for. */
+EVS_API bool evs_sync_join(struct evs_store *st, evs_seq seq);
 
 /* Write the checkpoint now, so that the next open need not read the log from the last one on. */
 EVS_API int evs_checkpoint(struct evs_store *st, struct evs_error *err);

@@ -8,7 +8,7 @@
 
 struct gather {
     uint32_t came;             /* wait for the next pass */
-    uint32_t carried;          /* did for the last one */
+    uint32_t carried;          /* did for the last one, do for the one that runs */
     uint32_t were;             /* of came: were there when it ended */
     uint32_t expected;         /* no use in waiting for more */
     uint32_t skip, skipped;    /* so many passes more, and at the last time, no wait */
@@ -26,6 +26,7 @@ static inline void gather_join(struct gather *g)
 static inline void gather_leave(struct gather *g)
 {
     g->came--;
+    g->were = MIN(g->were, g->came);
 }
 
 /* While a pass runs: it is for one more. */
@@ -40,8 +41,9 @@ static inline bool gather_full(const struct gather *g)
     return g->came >= g->expected;
 }
 
-void gather_begin(struct gather *g,
-                  uint64_t now_ns); /* a pass: who comes from now on waits for the next */
+void gather_begin(
+    struct gather *g,
+    uint64_t now_ns); /* a pass: who comes from now on waits for the next, but for gather_carry() */
 void gather_end(struct gather *g, uint64_t now_ns);
 
 #endif

@@ -275,8 +275,9 @@ void log_pack_stats(const struct log *lg, struct log_packed *ret);
  * directory first where a segment is new; stores the durable end in the idx header afterwards (not
  * synced); seals what was rolled away from. An error makes the log read-only for good. */
 int log_sync(struct log *lg, evs_seq seq, struct evs_error *err);
-/* One more waits for the next sync, in whose name another thread calls log_sync(): nobody need wait for it longer. */
-void log_sync_join(struct log *lg);
+/* One more waits until seq, which is visible, is durable, in whose name another thread calls log_sync(): nobody need wait
+ * for it longer. False: it is, there is nothing to wait for. */
+bool log_sync_join(struct log *lg, evs_seq seq);
 /* Make the recs of all durable events durable as well, which log_sync() doesn't: before a
  * checkpoint counts, as after it nobody looks at these lines to fix their recs. Not under the
  * commit lock. */

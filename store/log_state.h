@@ -50,9 +50,9 @@ struct log {
     _Atomic uint32_t round;     /* of the next pass; stored under sync_lock */
     _Atomic uint32_t rounds[2]; /* futexes: who is of a round sleeps on that of its lowest bit */
     bool syncing;               /* under sync_lock: there is a leader */
-    evs_seq covered;            /* under sync_lock: the last that its pass is sure to cover */
-    bool timed;                 /* under sync_lock: one of the next round keeps the time */
-    bool sync_failed;           /* under sync_lock: for good, sync_error says why */
+    evs_seq covered;  /* under sync_lock: the last that its pass is sure to cover; 0: none */
+    bool timed;       /* under sync_lock: one of the next round keeps the time */
+    bool sync_failed; /* under sync_lock: for good, sync_error says why */
     struct evs_error sync_error;
 };
 

@@ -11,8 +11,8 @@
  *     On a full disk that is left for later, and roll() waits for it.
  * (4) An error is for good: everybody who asks for more gets it, nothing is called again, the log
  *     is read-only. What was durable before stays so.
- * (5) Each pass is of a round, as is who came before it began, or later with what it covers all the same. The end of a
- *     pass wakes its round, and one of the next round. While nobody leads and somebody of the next round sleeps, one of
+ * (5) Each pass is of a round. A waiter is of the round of the next pass; of the one that runs if that is sure to cover
+ *     what it waits for. The end of a pass wakes its round, and one of the next round. While nobody leads and somebody of the next round sleeps, one of
  *     them is awake, or keeps the time that gather.h sets: nobody waits for who doesn't come. Whoever is woken and has
  *     no need of the next pass wakes another. */
 #include "log_state.h"
@@ -157,7 +157,7 @@ static int sync_result(const struct log *lg, struct evs_error *err)
     return -lg->sync_error.code;
 }
 
-/* Of the round that the pass that runs is of. With sync_lock held. */
+/* Is a pass running that is of the round? With sync_lock held. */
 static bool is_carried(const struct log *lg, uint32_t round)
 {
     return lg->syncing && round + 1 == next_round(lg);
@@ -207,6 +207,10 @@ int log_sync(struct log *lg, evs_seq seq, struct evs_error *err)
         return 0;
     HOT(durable);
     (void)pthread_mutex_lock(&lg->sync_lock);
+    if (log_durable(lg) >= seq) { /* while it waited for the lock */
+        (void)pthread_mutex_unlock(&lg->sync_lock);
+        return 0;
+    }
     round = join(lg, seq);
     while (log_durable(lg) < seq && !lg->sync_failed) {
         if (round != next_round(lg) && !is_carried(lg, round))
@@ -227,14 +231,17 @@ int log_sync(struct log *lg, evs_seq seq, struct evs_error *err)
     return r;
 }
 
-void log_sync_join(struct log *lg)
+bool log_sync_join(struct log *lg, evs_seq seq)
 {
     (void)pthread_mutex_lock(&lg->sync_lock);
-    gather_join(&lg->gather);
-    if (!lg->syncing && gather_full(&lg->gather))
+    bool waits = log_durable(lg) < seq;
+    if (waits)
+        (void)join(lg, seq);
+    if (waits && !lg->syncing && gather_full(&lg->gather))
         wake_one(lg);
     else
         (void)pthread_mutex_unlock(&lg->sync_lock);
+    return waits;
 }
 
 /* A pass that must run, whatever is durable. Waits for nobody but a leader. */

@@ -275,9 +275,9 @@ int evs_sync(struct evs_store *st, evs_seq seq, struct evs_error *err)
     return log_sync(st->lg, MIN(seq, log_end(st->lg)), err);
 }
 
-void evs_sync_join(struct evs_store *st)
+bool evs_sync_join(struct evs_store *st, evs_seq seq)
 {
-    log_sync_join(st->lg);
+    return log_sync_join(st->lg, seq);
 }
 
 int evs_checkpoint(struct evs_store *st, struct evs_error *err)

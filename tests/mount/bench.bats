@@ -91,6 +91,6 @@ END
 ["d",null,null,null,null,"nothing is not installed"]
 ["e",5,3,null,null,null]'
     printf '. "$EVFS_SOURCE_DIR/bench/lib.sh"\nmeasure g us -- echo inf\nrounds\n' >"$T/inf.sh"
-    ! BUILD="$T" SCRATCH="$T" RUNS=1 JSONL="$T/inf.jsonl" bash "$T/inf.sh" 2>"$T/inf.err"
+    refused env BUILD="$T" SCRATCH="$T" RUNS=1 JSONL="$T/inf.jsonl" bash "$T/inf.sh" 2>"$T/inf.err"
     grep -q 'g: not a figure: inf$' "$T/inf.err"
 }

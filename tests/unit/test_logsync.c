@@ -176,7 +176,7 @@ static void *mixed(void *arg)
             CHECK_EQ(log_sync(c->w->lg, mine, NULL), 0);
             continue;
         }
-        log_sync_join(c->w->lg);
+        (void)log_sync_join(c->w->lg, mine);
         while (log_durable(c->w->lg) < mine) /* by for_all() */
             (void)sched_yield();
     }
