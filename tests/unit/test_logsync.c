@@ -27,6 +27,32 @@ static void watch(struct log *lg)
     (void)pthread_mutex_unlock(&lg->sync_lock);
 }
 
+/* Whose next pass one joins while it runs, who waits for what it covers. */
+static struct log *_Atomic joined;
+static pthread_t late;
+
+static void *waits_for_the_end(void *arg)
+{
+    CHECK_EQ(log_sync(arg, log_end(arg), NULL), 0);
+    return NULL;
+}
+
+static void let_join(struct log *lg)
+{
+    const struct timespec moment = {.tv_nsec = 100000};
+    unsigned n = 0;
+
+    CHECK_EQ(pthread_create(&late, NULL, waits_for_the_end, lg), 0);
+    for (int i = 0; i < 100000 && n < 2; i++) {
+        (void)nanosleep(&moment, NULL);
+        (void)pthread_mutex_lock(&lg->sync_lock);
+        n = lg->gather.carried;
+        (void)pthread_mutex_unlock(&lg->sync_lock);
+    }
+    CHECK_EQ(n, 2);
+    CHECK_EQ(lg->gather.came, 0); /* nobody waits for the next pass */
+}
+
 int fdatasync(int fd)
 {
     const struct timespec t = {.tv_nsec = atomic_load(&datasync_ns)};
@@ -35,6 +61,9 @@ int fdatasync(int fd)
     atomic_fetch_add(&datasyncs, 1);
     if (t.tv_nsec > 0)
         (void)nanosleep(&t, NULL);
+    struct log *lg = atomic_exchange(&joined, NULL);
+    if (lg)
+        let_join(lg);
     if (atomic_load(&watched))
         watch(atomic_load(&watched));
     errno = atomic_load(&datasync_error);
@@ -123,6 +152,29 @@ static void waiters_share_a_sync(void)
     CHECK_EQ(run_crowd(in_step, THREADS, 1 << 20), ROUNDS);
     CHECK(carried > 0 && carried <= THREADS);
     CHECK(run_crowd(freely, THREADS, 1 << 20) <= THREADS * ROUNDS);
+}
+
+static void who_is_covered_waits_for_the_pass_that_runs(void)
+{
+    struct world *w = world_new(1 << 20);
+
+    world_reopen(w);
+    world_add(w, 2, false);
+    atomic_store(&datasyncs, 0);
+    atomic_store(&joined, w->lg);
+    CHECK_EQ(log_sync(w->lg, 1, NULL), 0);
+    (void)pthread_join(late, NULL);
+    CHECK_EQ(log_durable(w->lg), 2);
+    CHECK_EQ(atomic_load(&datasyncs), 1);
+    CHECK(!log_sync_join(w->lg, 2)); /* it is durable */
+    CHECK_EQ(w->lg->gather.came, 0);
+    world_add(w, 1, false);
+    CHECK(log_sync_join(w->lg, 3));
+    CHECK_EQ(w->lg->gather.came, 1);
+    CHECK_EQ(log_sync(w->lg, 3, NULL), 0);
+    CHECK_EQ(atomic_load(&datasyncs), 2);
+    world_close(w);
+    world_free(w);
 }
 
 /* Does a sync carry nearly all threads? Not each time on a machine that is busy with other things. */
@@ -250,6 +302,7 @@ static void a_failure_is_told_to_all(void)
 int main(void)
 {
     RUN(waiters_share_a_sync);
+    RUN(who_is_covered_waits_for_the_pass_that_runs);
     RUN(syncs_wait_for_those_who_come_back);
     RUN(sync_while_rolling);
     RUN(nobody_is_forgotten);
