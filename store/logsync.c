@@ -12,9 +12,9 @@
  * (4) An error is for good: everybody who asks for more gets it, nothing is called again, the log
  *     is read-only. What was durable before stays so.
  * (5) Each pass is of a round. A waiter is of the round of the next pass; of the one that runs if that is sure to cover
- *     what it waits for. The end of a pass wakes its round, and one of the next round. While nobody leads and somebody of the next round sleeps, one of
- *     them is awake, or keeps the time that gather.h sets: nobody waits for who doesn't come. Whoever is woken and has
- *     no need of the next pass wakes another. */
+ *     what it waits for. The end of a pass wakes its round, and one of the next round. While nobody leads and somebody
+ *     of the next round sleeps, one of them is awake, or keeps the time that gather.h sets: nobody waits for who
+ *     doesn't come. Whoever is woken and has no need of the next pass wakes another. */
 #include "log_state.h"
 
 #include "futex.h"
