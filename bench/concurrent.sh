@@ -6,6 +6,7 @@
 # shellcheck source=bench/lib.sh
 . "$(dirname "$0")/lib.sh"
 need evfs-writers
+need evfs-cores
 n=$((100000 / (SCALE > 100 ? 100 : SCALE)))
 few=250
 gen "$SCRATCH/in.jsonl" $((8 * n)) --entities 100
@@ -25,7 +26,15 @@ by_threads() {
 }
 tables() {
     local name
+    # In turn with the others: a guest's host may give it other processors while this runs.
+    if [ "$(nproc)" -gt 1 ]; then
+        measure "processors, two to one, of work that shares nothing" times -- "$drivers/evfs-cores" work
+        measure "processors, a cache line to the other and back" ns -- "$drivers/evfs-cores" line
+    else
+        absent "processors, two to one" "there is one"
+    fi
     rounds
+    table "" "processors, "
     for name in "${names[@]}"; do table "$name, writers: 1" "$name, "; done
     names=()
 }

@@ -6,7 +6,7 @@
  *     about: how far the events of an entity lie apart does not depend on the size, nor does its number of events.
  * (2) Asked are the same number of entities at each size, of the whole store, all of which were asked before the clock
  *     runs: their lines are in memory, whether all of the store would fit or not.
- * (3) Appends: 100,000 events a run, to 100 entities that are new, a thousand a write, not synced: the same work in
+ * (3) Appends: 10,000 events a run, to 100 entities that are new, a thousand a write, not synced: the same work in
  *     each store, after all else is measured there; for the least size in a store of that size for each run, DIR-1,
  *     DIR-2 and so on. They stay: the next size has those of the sizes before beside its own. Before, what types look like is learned, what was appended until then is written to the disk,
  *     so that nothing waits for that, and the shell command WARM runs (lib.sh: warm). */
@@ -18,10 +18,10 @@
 #define ERA          1000000u /* events that share their entities */
 #define PER_ENTITY   100u
 #define SEED         88172645463325252u
-#define SAMPLE       500u    /* entities that are asked */
-#define APPENDED     100u    /* entities */
-#define APPEND_RUN   100000u /* events */
-#define QUESTION_MIN 500u    /* answers a run */
+#define SAMPLE       500u   /* entities that are asked */
+#define APPENDED     100u   /* entities */
+#define APPEND_RUN   10000u /* events */
+#define QUESTION_MIN 500u   /* answers a run */
 
 static const char *const asked[] = {"entity", "type-newest", "count-entity", "as-of", "state"};
 
