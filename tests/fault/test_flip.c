@@ -475,7 +475,7 @@ static void flip_bits(bool clean, uint64_t seed)
 {
     const char *mode = getenv("EVFS_TEST_MODE"), *one = getenv("FLIP");
     const bool all = mode && strcmp(mode, "long") == 0;
-    uint64_t n = mode && strcmp(mode, "ci") == 0 ? 4500 : 800;
+    uint64_t n = mode && strcmp(mode, "ci") == 0 ? 2000 : 800;
 
     everything = all || one;
     *now = (struct progress){0};
