@@ -471,11 +471,14 @@ static void run_turns(void)
     }
 }
 
+#define ROUND        400u
+#define MOST_SECONDS 40
+
 static void flip_bits(bool clean, uint64_t seed)
 {
     const char *mode = getenv("EVFS_TEST_MODE"), *one = getenv("FLIP");
     const bool all = mode && strcmp(mode, "long") == 0;
-    uint64_t n = mode && strcmp(mode, "ci") == 0 ? 2000 : 800;
+    uint64_t n = mode && strcmp(mode, "ci") == 0 ? 4500 : 800;
 
     everything = all || one;
     *now = (struct progress){0};
@@ -487,9 +490,12 @@ static void flip_bits(bool clean, uint64_t seed)
         CHECK(choose_one(one) || !clean);
     else if (all)
         CHECK(choose_all(getenv("PART")));
-    else
-        choose(clean ? n : n / 2, &seed);
-    run_turns();
+    const uint64_t until = monotonic_ns() + MOST_SECONDS * 1000000000ull;
+    do { /* rounds over all files, so that none is left out where time is over */
+        if (!one && !all)
+            choose(ROUND, &seed);
+        run_turns();
+    } while (!one && !all && n_turns < (clean ? n : n / 2) && monotonic_ns() < until);
     size_t bytes = 0;
     for (int i = 0; i < w.n; i++)
         bytes += w.files[i].n;
