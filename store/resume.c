@@ -19,7 +19,8 @@
  * (7) Before lines are removed their idx is: a header never vouches for lines that were written after
  *     it. An idx without lines is removed if it vouches for none; else they were removed behind our
  *     back, which is damage.
- * (8) What (2) cuts is kept in a file of its own where there are whole lines in it (aside.c). */
+ * (8) What (2) cuts is kept in a file of its own where there are whole lines in it (aside.c).
+ * (9) A mark that is not where its line ends is none if all lines that it may mean are there; else damage. */
 #include "resume.h"
 
 #include "aside.h"
@@ -335,6 +336,18 @@ static int read_tail(const struct segment *s, evs_seq limit, struct segment_mark
     return w.seq == limit && w.tx == 0;
 }
 
+/* (9) The same from the start of s, whose mark is not where its line ends. */
+static UNANALYSED int read_all(struct segment *s, evs_seq limit, struct segment_mark *ret_bad,
+                               struct evs_error *err)
+{
+    struct segment_mark said = s->synced;
+
+    s->synced = (struct segment_mark){0};
+    int r = read_tail(s, limit, &s->tail, ret_bad, err);
+    bool less = ret_bad->bytes < said.bytes || (ret_bad->bytes < s->size && ret_bad->n < said.n);
+    return r == 0 && less ? fail_line(s, *ret_bad, err) : r;
+}
+
 static int check_sealed(const struct segment *s, evs_seq limit, struct evs_error *err)
 {
     if (s->size != s->synced.bytes || (limit != NO_LIMIT && durable_end(s) != limit))
@@ -358,6 +371,8 @@ static UNANALYSED int check_segment(struct resume *rs, size_t i, bool *ret_last,
     if (s->size < s->synced.bytes)
         return fail_damaged(s, s->size, err);
     int r = read_tail(s, limit, &s->tail, &bad, err);
+    if (r >= 0 && bad.n == s->synced.n && !segment_holds_mark(s))
+        r = read_all(s, limit, &bad, err);
     if (r < 0)
         return r;
     if (r == 0 && i < rs->durable)

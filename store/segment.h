@@ -166,5 +166,7 @@ struct segment_walk {
 /* Up to cap lines. Their number, 0 at the end; -EBADMSG: a bad line at pos; -EIO: the disk gave no
  * page. */
 int segment_batch(struct segment_walk *w, struct log_walked *out, size_t cap);
+/* Is the mark that s, which is plain and not shorter, has synced where its last line ends? */
+bool segment_holds_mark(const struct segment *s);
 
 #endif

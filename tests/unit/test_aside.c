@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* aside: what an open cuts is kept, once; a disk that is full takes no more of it with each try. */
 #include "log_world.h"
+#include "store/segment.h"
 
 #include <errno.h>
 #include <sys/stat.h>
@@ -74,9 +75,69 @@ static void a_directory_is_no_idx(void)
     world_free(w);
 }
 
+struct liar {
+    uint64_t bytes, n;
+};
+
+static void put_mark(const struct world *w, struct liar m)
+{
+    int fd = world_file(w, 1, ".idx", O_RDWR);
+
+    CHECK_EQ(segment_write_header(fd, 1, (struct segment_mark){m.bytes, m.n}, false), 0);
+    (void)close(fd);
+}
+
+/* A header that is whole and wrong: where the lines are there it is put right, by a reader in memory. */
+static void a_wrong_mark_cuts_nothing(void)
+{
+    struct world *w = world_new(1 << 20);
+    char line[WORLD_LINE_MAX];
+    struct log_rec rec;
+    uint64_t at[8] = {0};
+
+    world_reopen(w);
+    world_add(w, 6, false);
+    world_close(w);
+    struct world_files *files = world_save(w);
+    for (evs_seq seq = 1; seq <= 6; seq++)
+        at[seq] = at[seq - 1] + world_line(w, seq, line, &rec);
+    const struct liar marks[] = {{at[1], 0},     {at[6], 0}, {0, 1},     {0, 6},
+                                 {0, 1 << 20},   {at[3], 2}, {at[3], 4}, {at[3] - 1, 3},
+                                 {at[3] + 1, 3}, {at[6], 5}, {at[6], 7}, {1, 1}};
+    for (size_t i = 0; i < ARRAY_LEN(marks); i++) {
+        for (int read_only = 1; read_only >= 0; read_only--) {
+            world_restore(w, files);
+            put_mark(w, marks[i]);
+            w->o.read_only = read_only;
+            world_reopen(w);
+            world_check(w, 6, true);
+            world_close(w);
+        }
+        world_reopen(w); /* and what it left is right */
+        world_check(w, 6, false);
+        world_close(w);
+        CHECK_EQ(world_size(w, 1, ".jsonl"), at[6]);
+
+        world_restore(
+            w, files); /* damage before what it vouches for, in bytes or in lines, is damage */
+        put_mark(w, marks[i]);
+        int64_t bad = marks[i].bytes > at[2] || marks[i].n > 2 ? at[2] : 0;
+        world_flip(w, 1, ".jsonl", bad + 60);
+        struct evs_error err = {0};
+        CHECK_FAIL(world_open(w, &err), err, DAMAGED);
+        CHECK_EQ(err.pos, bad);
+        CHECK_EQ(world_size(w, 1, ".jsonl"), at[6]);
+        CHECK_EQ(world_size(w, 1, ".cut"), -1);
+        CHECK_EQ(world_size(w, 3, ".cut"), -1);
+    }
+    world_forget(files);
+    world_free(w);
+}
+
 int main(void)
 {
     RUN(a_failure_leaves_nothing);
     RUN(a_directory_is_no_idx);
+    RUN(a_wrong_mark_cuts_nothing);
     CHECK_DONE();
 }
