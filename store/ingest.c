@@ -545,6 +545,7 @@ uint32_t ingest_commit(struct evs_store *st, struct batch *b, uint32_t n, bool t
     if (may)
         done = commit_locked(st, b, may, transaction, cred->uid, &ap, &why);
     ingest_unlock(st);
+    log_make_ready(st->lg);
     if (UNLIKELY(b->wake))
         schemas_wake(st);
     if (done < n && err)

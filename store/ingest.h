@@ -14,7 +14,7 @@
 #include "share.h"
 #include "states.h"
 
-#define BATCH_EVENTS 512 /* of one go; a transaction may have more */
+#define BATCH_EVENTS 1024 /* of one go; a transaction may have more */
 
 struct meta;
 struct schemas;

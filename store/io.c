@@ -27,6 +27,10 @@
 #include <sys/statvfs.h>
 #include <ucontext.h>
 
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23 /* Linux 5.14; older headers lack it */
+#endif
+
 #define RETRY(call)                                                                                \
     ({                                                                                             \
         __typeof__(call) retry_;                                                                   \
@@ -343,6 +347,14 @@ int io_map_memory(size_t n, char **ret)
     if (r == 0)
         (void)madvise(*ret, n, MADV_HUGEPAGE); /* a kernel without them gives small pages */
     return r;
+}
+
+void io_populate(char *p, size_t n)
+{
+    const uintptr_t from = ((uintptr_t)p + 4095) & ~(uintptr_t)4095, to = (uintptr_t)p + n;
+
+    if (from < to)
+        (void)madvise((char *)from, (to - from) & ~(size_t)4095, MADV_POPULATE_WRITE);
 }
 
 int io_map_reserved(size_t n, char **ret)

@@ -48,6 +48,9 @@ int io_map_private(int fd, size_t n, char **ret);
 int io_unmap(const void *p, size_t n);
 /* Zeroed memory in huge pages, taken from the system only as it is touched. Freed by io_unmap(). */
 int io_map_memory(size_t n, char **ret);
+/* Take [p, p + n) of it from the system now, which zeroes it, as far as whole small pages lie there. Where the
+ * kernel can't, they are taken when they are touched. */
+void io_populate(char *p, size_t n);
 
 /* Zeroed memory in small pages, taken from the system as it is touched, of which parts are given back by
  * io_unbacked() (they are zero again), and which a child process does not have. Freed by io_unmap(). */

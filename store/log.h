@@ -92,6 +92,9 @@ uint64_t log_tail(const struct log *lg) NEEDS_COMMIT;
 /* Of a log in memory: where lines may be written that log_append() then need not copy, n_bytes from the tail on. NULL:
  * elsewhere. Until they are appended nobody sees them. */
 char *log_room(struct log *lg, uint64_t n_bytes) NEEDS_COMMIT;
+/* Of a log in memory, without the lock, once after a commit: the kernel makes the pages for what comes next, and zeroes
+ * them, so that nobody waits for that under the lock. Any thread. */
+void log_make_ready(const struct log *lg);
 /* Append n_lines lines (n_bytes, each with its LF) and their recs (whose check it puts), all or nothing: on failure both
  * files are cut back; DISK_FULL leaves the log usable, any other failure makes it read-only. Not
  * yet visible. With several pieces of one transaction, log_cut() takes back earlier pieces. */

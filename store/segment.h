@@ -39,6 +39,10 @@ struct segment {
     struct segment_mark room;   /* mapped for so much */
     char *own_lines;            /* in memory: the same bytes, writable */
     char *own_recs;             /* the same for recs; also of a reader that had to */
+
+    /* In memory: up to there its pages have been asked for. */
+    _Atomic size_t lines_ready, recs_ready;
+
     const char *idx_map;        /* with the header; NULL: own_recs */
     char *own_idx;              /* of a reader: the same, writable, and nobody else's */
     char *fix_map;              /* the idx, writable, while recs are being fixed */

@@ -7,6 +7,7 @@
 #include "store/limits.h"
 
 #include <errno.h>
+#include <sys/mman.h>
 
 static void append_read_reopen(void)
 {
@@ -244,6 +245,46 @@ static UNANALYSED void written_in_place(void)
     world_free(w);
 }
 
+/* In memory: what comes next has its pages before it is written, of a log that is not small. */
+static UNANALYSED void pages_are_made_ahead(void)
+{
+    enum { STEP = 64 << 10, AHEAD = 512 << 10 };
+    struct world *w = world_new(8 << 20);
+    char *text = malloc(STEP),
+         *probe = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    struct log_rec rec = {.len = STEP, .entity = 1, .type = 1};
+    uint32_t looked = 0;
+
+    CHECK(text != NULL && probe != MAP_FAILED);
+    const bool can = madvise(probe, 4096, 23 /* MADV_POPULATE_WRITE */) == 0;
+    (void)munmap(probe, 4096);
+    memset(text, 'x', STEP);
+    text[STEP - 1] = '\n';
+    w->o.memory = true;
+    CHECK_EQ(log_open(-1, &w->o, &w->lg, NULL), 0);
+    for (uint32_t i = 0; i < 300; i++) { /* two segments and a half */
+        unsigned char is = 0;
+        CHECK_EQ(log_reserve(w->lg, STEP, 1, NULL), 0);
+        rec.place = log_place(log_tail(w->lg), 0);
+        const uint64_t used = log_tail(w->lg) + STEP;
+        CHECK_EQ(log_append(w->lg, text, STEP, &rec, 1, NULL), 0);
+        log_publish(w->lg);
+        log_make_ready(w->lg);
+        const char *next = log_room(w->lg, AHEAD + 4096);
+        if (!next || used < 1 << 20 || !can)
+            continue;
+        void *page = (void *)(((uintptr_t)next + AHEAD) & ~(uintptr_t)4095);
+        CHECK_EQ(mincore(page, 4096, &is), 0);
+        CHECK_EQ(is & 1, 1);
+        looked++;
+    }
+    CHECK(looked > 200 || !can);
+    CHECK_EQ(log_segments(w->lg), 3);
+    world_close(w);
+    world_free(w);
+    free(text);
+}
+
 static void no_memory_leaves_the_log_usable(void)
 {
     struct world *w = world_new(4096);
@@ -434,6 +475,7 @@ int main(void)
     RUN(roll_when_idx_is_full);
     RUN(in_memory);
     RUN(written_in_place);
+    RUN(pages_are_made_ahead);
     RUN(no_memory_leaves_the_log_usable);
     RUN(full_disk_is_no_failure);
     RUN(failed_sync_is_for_good);
