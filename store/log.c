@@ -311,28 +311,32 @@ char *log_room(struct log *lg, uint64_t n_bytes)
 
 #define READY_BYTES ((uintptr_t)2 << 20) /* a huge page */
 
-/* One of those who find less than half of one left makes the next one ready. What stays small asks for nothing. */
-static void make_ready(char *base, size_t used, size_t room, _Atomic size_t *ready)
+/* One of those who find less than half of one left makes the next one ready. What stays small asks for nothing. True for
+ * who did. */
+static inline bool make_ready(char *base, size_t used, size_t room, _Atomic size_t *ready)
 {
     size_t had = atomic_load_explicit(ready, memory_order_relaxed), from = MAX(had, used);
 
     if (LIKELY(used < READY_BYTES / 2 || used + READY_BYTES / 2 <= had || from >= room))
-        return;
+        return false;
     uintptr_t at = (uintptr_t)base, end = (at + from + READY_BYTES * 3 / 2) & ~(READY_BYTES - 1);
     size_t to = MIN(room, end - at);
-    if (atomic_compare_exchange_strong(ready, &had, to))
-        io_populate(base + from, to - from);
+    if (!atomic_compare_exchange_strong(ready, &had, to))
+        return false;
+    io_populate(base + from, to - from);
+    return true;
 }
 
 void log_make_ready(const struct log *lg)
 {
-    if (lg->dirfd >= 0)
-        return;
     struct segment *s = lg->s[log_count(lg) - 1];
-    const struct segment_mark end = segment_visible(s), room = s->room;
     const size_t rec = sizeof(struct log_rec);
-    make_ready(s->own_lines, end.bytes, room.bytes, &s->lines_ready);
-    make_ready(s->own_recs, end.n * rec, room.n * rec, &s->recs_ready);
+
+    if (!s->own_lines)
+        return;
+    struct segment_mark end = segment_visible(s);
+    if (make_ready(s->own_lines, end.bytes, s->room.bytes, &s->lines_ready)) /* far longer */
+        (void)make_ready(s->own_recs, end.n * rec, s->room.n * rec, &s->recs_ready);
 }
 
 int log_append(struct log *lg, const char *lines, size_t n_bytes, struct log_rec *recs,

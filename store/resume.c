@@ -7,9 +7,8 @@
  *     read, nor is what stands before a segment's own mark; whoever replays checks those lines.
  * (2) Behind it, the log ends before the first line that is bad, missing, or of a transaction that
  *     is not whole. What follows, later segments too, is cut.
- * (3) What lies between the durable place and the end may stand in the page cache only. It is
- *     copied to a new segment, which is synced before the log is used (salvage.c has why, and how a
- *     crash leaves it).
+ * (3) What lies between the durable place and the end may stand in the page cache only. It is copied to a new
+ *     segment, which is synced before the log is used (salvage.c has why, and how a crash leaves it).
  * (4) A segment's lines at or past the next one's first seq are not part of the log.
  * (5) Where the durable lines of a segment reach past the next one's first seq, the log ends with
  *     them: what follows are leftovers of a copy.
@@ -336,7 +335,7 @@ static int read_tail(const struct segment *s, evs_seq limit, struct segment_mark
     return w.seq == limit && w.tx == 0;
 }
 
-/* (9) The same from the start of s, whose mark is not where its line ends. */
+/* (9) The same of all of s. */
 static UNANALYSED int read_all(struct segment *s, evs_seq limit, struct segment_mark *ret_bad,
                                struct evs_error *err)
 {
@@ -345,6 +344,7 @@ static UNANALYSED int read_all(struct segment *s, evs_seq limit, struct segment_
     s->synced = (struct segment_mark){0};
     int r = read_tail(s, limit, &s->tail, ret_bad, err);
     bool less = ret_bad->bytes < said.bytes || (ret_bad->bytes < s->size && ret_bad->n < said.n);
+    s->idx_recs = 0; /* nor are they believed, nor a checkpoint that counts on them */
     return r == 0 && less ? fail_line(s, *ret_bad, err) : r;
 }
 
