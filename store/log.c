@@ -330,11 +330,11 @@ static inline bool make_ready(char *base, size_t used, size_t room, _Atomic size
 void log_make_ready(const struct log *lg)
 {
     struct segment *s = lg->s[log_count(lg) - 1];
+    const struct segment_mark end = segment_visible(s);
     const size_t rec = sizeof(struct log_rec);
 
-    if (!s->own_lines)
+    if (end.bytes < READY_BYTES / 2 || !s->own_lines) /* const once anything is visible */
         return;
-    struct segment_mark end = segment_visible(s);
     if (make_ready(s->own_lines, end.bytes, s->room.bytes, &s->lines_ready)) /* far longer */
         (void)make_ready(s->own_recs, end.n * rec, s->room.n * rec, &s->recs_ready);
 }

@@ -19,7 +19,8 @@
  *     it. An idx without lines is removed if it vouches for none; else they were removed behind our
  *     back, which is damage.
  * (8) What (2) cuts is kept in a file of its own where there are whole lines in it (aside.c).
- * (9) A mark that is not where its line ends is none if all lines that it may mean are there; else damage. */
+ * (9) A mark where no line ends is damage if something would be cut there, and so is one that another line than its
+ *     last, or none of a transaction's end, contradicts: nothing is cut for a header that is wrong. */
 #include "resume.h"
 
 #include "aside.h"
@@ -335,17 +336,16 @@ static int read_tail(const struct segment *s, evs_seq limit, struct segment_mark
     return w.seq == limit && w.tx == 0;
 }
 
-/* (9) The same of all of s. */
-static UNANALYSED int read_all(struct segment *s, evs_seq limit, struct segment_mark *ret_bad,
-                               struct evs_error *err)
+/* (9) bad: where the log ends, if it does so in s. */
+static int check_mark(const struct segment *s, const struct segment_mark *bad,
+                      struct evs_error *err)
 {
-    struct segment_mark said = s->synced;
+    const bool cuts = bad && bad->n == s->synced.n && bad->bytes < s->size;
+    int r = segment_check_mark(s);
 
-    s->synced = (struct segment_mark){0};
-    int r = read_tail(s, limit, &s->tail, ret_bad, err);
-    bool less = ret_bad->bytes < said.bytes || (ret_bad->bytes < s->size && ret_bad->n < said.n);
-    s->idx_recs = 0; /* nor are they believed, nor a checkpoint that counts on them */
-    return r == 0 && less ? fail_line(s, *ret_bad, err) : r;
+    if (r > 0 || (r != -EBADMSG && !cuts))
+        return 0;
+    return r == -EIO ? segment_fail(s, ".jsonl", r, err) : fail_line(s, s->synced, err);
 }
 
 static int check_sealed(const struct segment *s, evs_seq limit, struct evs_error *err)
@@ -371,10 +371,9 @@ static UNANALYSED int check_segment(struct resume *rs, size_t i, bool *ret_last,
     if (s->size < s->synced.bytes)
         return fail_damaged(s, s->size, err);
     int r = read_tail(s, limit, &s->tail, &bad, err);
-    if (r >= 0 && bad.n == s->synced.n && !segment_holds_mark(s))
-        r = read_all(s, limit, &bad, err);
-    if (r < 0)
-        return r;
+    int q = r < 0 ? r : check_mark(s, r == 0 ? &bad : NULL, err);
+    if (q < 0)
+        return q;
     if (r == 0 && i < rs->durable)
         return fail_line(s, bad, err);
     *ret_bad = bad.bytes;

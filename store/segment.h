@@ -170,7 +170,8 @@ struct segment_walk {
 /* Up to cap lines. Their number, 0 at the end; -EBADMSG: a bad line at pos; -EIO: the disk gave no
  * page. */
 int segment_batch(struct segment_walk *w, struct log_walked *out, size_t cap);
-/* Is the mark that s, which is plain and not shorter, has synced where its last line ends? */
-bool segment_holds_mark(const struct segment *s);
+/* Of what is plain and not shorter than the mark that it has synced: 1 if the mark's last line ends there, and a
+ * transaction with it; 0 if no whole line does; -EBADMSG if another; -EIO if the disk gives no page. */
+int segment_check_mark(const struct segment *s);
 
 #endif

@@ -59,22 +59,23 @@ int segment_batch(struct segment_walk *w, struct log_walked *out, size_t cap)
     return r;
 }
 
-static int holds_mark(void *arg)
+static int look_at_mark(void *arg)
 {
     const struct segment *s = *(const struct segment **)arg;
     const uint64_t end = s->synced.bytes;
     const char *lf = memrchr(s->lines, '\n', end - 1), *p = lf ? lf + 1 : s->lines;
     struct line l;
 
-    return line_parse(p, (size_t)(s->lines + end - p), &l, NULL, NULL) == 0 &&
-           l.seq == s->first + s->synced.n - 1 && l.tx == 0;
+    if (line_parse(p, (size_t)(s->lines + end - p), &l, NULL, NULL) < 0)
+        return 0;
+    return l.seq == s->first + s->synced.n - 1 && l.tx == 0 ? 1 : -EBADMSG;
 }
 
-bool segment_holds_mark(const struct segment *s)
+int segment_check_mark(const struct segment *s)
 {
     if (s->synced.bytes == 0 || s->synced.n == 0)
-        return s->synced.bytes == s->synced.n;
-    return io_guarded(holds_mark, &s) > 0;
+        return s->synced.bytes == s->synced.n ? 1 : -EBADMSG;
+    return io_guarded(look_at_mark, &s);
 }
 
 struct start {

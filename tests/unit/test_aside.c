@@ -87,49 +87,81 @@ static void put_mark(const struct world *w, struct liar m)
     (void)close(fd);
 }
 
-/* A header that is whole and wrong: where the lines are there it is put right, by a reader in memory. */
+/* A header that is whole and wrong: whoever opens says so, and nothing is cut for it. */
 static void a_wrong_mark_cuts_nothing(void)
 {
     struct world *w = world_new(1 << 20);
     char line[WORLD_LINE_MAX];
     struct log_rec rec;
-    uint64_t at[8] = {0};
+    uint64_t at[11] = {0};
 
     world_reopen(w);
     world_add(w, 6, false);
+    world_add(w, 3, true); /* 7 to 9 */
+    world_add(w, 1, false);
     world_close(w);
-    struct world_files *files = world_save(w);
-    for (evs_seq seq = 1; seq <= 6; seq++)
+    struct world_files *good = world_save(w);
+    for (evs_seq seq = 1; seq <= 10; seq++)
         at[seq] = at[seq - 1] + world_line(w, seq, line, &rec);
-    const struct liar marks[] = {{at[1], 0},     {at[6], 0}, {0, 1},     {0, 6},
-                                 {0, 1 << 20},   {at[3], 2}, {at[3], 4}, {at[3] - 1, 3},
-                                 {at[3] + 1, 3}, {at[6], 5}, {at[6], 7}, {1, 1}};
+    const struct liar marks[] = {{at[1], 0},     {at[10], 0}, {0, 1},       {0, 10},
+                                 {0, 1 << 20},   {at[3], 2},  {at[3], 4},   {at[3] - 1, 3},
+                                 {at[3] + 1, 3}, {at[10], 9}, {at[10], 11}, {1, 1},
+                                 {at[7], 7},     {at[8], 8}};
     for (size_t i = 0; i < ARRAY_LEN(marks); i++) {
-        for (int read_only = 1; read_only >= 0; read_only--) {
-            world_restore(w, files);
-            put_mark(w, marks[i]);
-            w->o.read_only = read_only;
-            world_reopen(w);
-            world_check(w, 6, true);
-            world_close(w);
-        }
-        world_reopen(w); /* and what it left is right */
-        world_check(w, 6, false);
-        world_close(w);
-        CHECK_EQ(world_size(w, 1, ".jsonl"), at[6]);
-
-        world_restore(
-            w, files); /* damage before what it vouches for, in bytes or in lines, is damage */
+        world_restore(w, good);
         put_mark(w, marks[i]);
-        int64_t bad = marks[i].bytes > at[2] || marks[i].n > 2 ? at[2] : 0;
-        world_flip(w, 1, ".jsonl", bad + 60);
-        struct evs_error err = {0};
-        CHECK_FAIL(world_open(w, &err), err, DAMAGED);
-        CHECK_EQ(err.pos, bad);
-        CHECK_EQ(world_size(w, 1, ".jsonl"), at[6]);
-        CHECK_EQ(world_size(w, 1, ".cut"), -1);
-        CHECK_EQ(world_size(w, 3, ".cut"), -1);
+        struct world_files *before = world_save(w);
+        for (int read_only = 1; read_only >= 0; read_only--) {
+            struct evs_error err = {0};
+            w->o.read_only = read_only;
+            CHECK_FAIL(world_open(w, &err), err, DAMAGED);
+            CHECK_EQ(err.pos, marks[i].bytes);
+            struct world_files *after = world_save(w);
+            CHECK(world_same(before, after));
+            world_forget(after);
+        }
+        world_forget(before);
     }
+    /* Of a line that is damaged before a mark that is right, whoever reads it tells; what follows isn't cut. */
+    world_restore(w, good);
+    put_mark(w, (struct liar){at[3], 3});
+    world_flip(w, 1, ".jsonl", (int64_t)at[2] + 60);
+    world_reopen(w);
+    CHECK_EQ(log_end(w->lg), 10);
+    world_close(w);
+    world_forget(good);
+    world_free(w);
+}
+
+/* A page of it that can't be read now is no reason to cut, nor to refuse where nothing would be. */
+static void a_mark_that_cant_be_read_cuts_nothing(void)
+{
+    struct world *w = world_new(1 << 20);
+    int refused = 0;
+
+    world_reopen(w);
+    world_add(w, 6, false);
+    CHECK_EQ(log_sync(w->lg, 6, NULL), 0);
+    world_add(w, 6, false);
+    world_crash(w);
+    world_cut(w, 1, world_size(w, 1, ".jsonl") - 5); /* a torn tail */
+    struct world_files *files = world_save(w);
+    for (uint64_t n = 1;; n++) {
+        struct evs_error err = {0};
+        world_restore(w, files);
+        (void)io_fault_set(&(struct io_fault){.n = n, .code = EIO});
+        int r = world_open(w, &err);
+        bool hit = io_fault_set(NULL) >= n;
+        if (r == 0)
+            world_close(w);
+        refused += r < 0;
+        world_reopen(w);
+        world_check(w, 11, true);
+        world_close(w);
+        if (!hit)
+            break;
+    }
+    CHECK(refused > 5);
     world_forget(files);
     world_free(w);
 }
@@ -139,5 +171,6 @@ int main(void)
     RUN(a_failure_leaves_nothing);
     RUN(a_directory_is_no_idx);
     RUN(a_wrong_mark_cuts_nothing);
+    RUN(a_mark_that_cant_be_read_cuts_nothing);
     CHECK_DONE();
 }

@@ -7,6 +7,7 @@
 #include "store/ingest.h"
 #include "store/io.h"
 #include "store/lost.h"
+#include "store/segment.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -263,6 +264,28 @@ static void test_a_checkpoint_of_another_log_tells_nothing(void)
     CHECK_EQ(repair(), 0);
     CHECK_EQ(done.lost, 1);
     CHECK(strstr(said, "whose it was is not known"));
+}
+
+/* The last idx says that so many bytes hold no event: nobody opens that, and the lines say what is so. */
+static void test_a_wrong_mark_is_made_right(void)
+{
+    const struct segment_mark wrong = {100, 0};
+    struct evs_store *st;
+    char names[FILES][64];
+
+    restore();
+    size_t n = list("log", ".idx", names);
+    evs_seq first = strtoull(names[n - 1] + 4, NULL, 10);
+    int fd = open(path_of(names[n - 1]), O_RDWR);
+    CHECK_EQ(segment_write_header(fd, first, wrong, false), 0);
+    (void)close(fd);
+    CHECK_FAIL(evs_open(dir, NULL, &st, &err), err, DAMAGED);
+    CHECK_EQ(repair(), 0);
+    CHECK_EQ(done.lost, 0);
+    CHECK_EQ(findings(), 0);
+    CHECK_EQ(evs_open(dir, NULL, &st, &err), 0);
+    CHECK_EQ(evs_end(st), EVENTS);
+    CHECK_EQ(evs_close(st, &err), 0);
 }
 
 static void test_what_is_well_is_left_alone(void)
@@ -523,6 +546,7 @@ static void test_meta_keeps_its_good_rows(void)
 int main(void)
 {
     make_store();
+    RUN(test_a_wrong_mark_is_made_right);
     RUN(test_what_is_well_is_left_alone);
     RUN(test_a_missing_segment_is_told_by_its_events);
     RUN(test_a_lost_end_is_told_by_its_events);
