@@ -235,12 +235,13 @@ static int skip_space(struct take *t, struct evs_error *err)
  * unfinished value or a transaction (t->pos is there), or the reason why the value at t->pos is bad. */
 static int fill_batch(struct take *t, struct evs_error *err)
 {
-    size_t from = t->pos;
+    /* Its lines, which may be three times as long, are to fit into one segment. */
+    const size_t from = t->pos, most = MIN(BATCH_BYTES, t->w->st->options.segment_bytes / 4);
 
     HOT(scan);
     t->b->n = 0;
     scratch_reset(&t->b->scratch);
-    while (t->b->n < BATCH_EVENTS && t->pos - from < BATCH_BYTES) {
+    while (t->b->n < BATCH_EVENTS && t->pos - from < most) {
         int r = skip_space(t, err);
         if (r < 0)
             return r;

@@ -242,6 +242,7 @@ first() { ls "$DATA"/log/*.jsonl | head -n 1; }
     jq -nc 'range(4000) | {entity:"e/\(. % 90)",type:"t\(. % 5)",data:{n:.,pad:"xxxxxxxxxxxxxxxxxxxx"}}' >"$T/in"
     cat "$T/in" >>"$F"
     [ "$(ls "$DATA"/log/*.jsonl | wc -l)" -gt 8 ]
+    same "$(find "$DATA/log" -name '*.jsonl' -size +64k | wc -l)" 0
     same "$(jq -c .data "$F" | cksum)" "$(jq -c .data "$T/in" | cksum)"
     same "$(check_log)" 4000
     same "$(lines "$E/e/7/events.jsonl")" 45
