@@ -234,12 +234,13 @@ static void damage_idx(const struct round *r, evs_seq last)
     for (int i = 0; i < 2; i++) {
         (void)snprintf(path, sizeof path, "%s/store/log/%020ju.idx", r->from, (uintmax_t)first[i]);
         int fd = open(path, O_RDWR | O_CLOEXEC);
-        CHECK(fd >= 0 && pread(fd, rec, sizeof rec, SEGMENT_HEADER_BYTES) == sizeof rec);
-        for (int k = 0; k < 8; k++) {
+        ssize_t n = fd < 0 ? 0 : pread(fd, rec, sizeof rec, SEGMENT_HEADER_BYTES);
+        CHECK(n >= (ssize_t)sizeof *rec);
+        for (ssize_t k = 0; k < n / (ssize_t)sizeof *rec; k++) {
             rec[k].entity = rec[k].entity % WORLD_ENTITIES + 1;
             rec[k].check = log_rec_check(&rec[k], first[i] + (evs_seq)k);
         }
-        CHECK(pwrite(fd, rec, sizeof rec, SEGMENT_HEADER_BYTES) == sizeof rec);
+        CHECK_EQ(pwrite(fd, rec, (size_t)n, SEGMENT_HEADER_BYTES), n);
         (void)close(fd);
         if (r->life == IDX_LOST)
             CHECK_EQ(unlink(path), 0);

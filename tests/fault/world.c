@@ -299,8 +299,9 @@ static int64_t version_of(const struct world *w, uint32_t entity, uint32_t to)
     return n;
 }
 
-/* What a write of ev[n .. n + want) has stored: evs_end() tells, and what it returned must agree. */
-static void stored(struct world *w, uint32_t want, bool ok, const struct evs_error *err)
+/* What a write of ev[n .. n + want) has stored: evs_end() tells, and what it returned must agree. tried: it failed in
+ * its middle, and err is of the next one. */
+static void stored(struct world *w, uint32_t want, bool ok, bool tried, const struct evs_error *err)
 {
     uint32_t all = w->n + want, end = (uint32_t)evs_end(w->st);
 
@@ -308,7 +309,7 @@ static void stored(struct world *w, uint32_t want, bool ok, const struct evs_err
     if (ok)
         CHECK_EQ(end, all);
     w->n = end;
-    w->uncut = !ok && w->may_stay && err->why != EVS_READ_ONLY;
+    w->uncut = !ok && w->may_stay && (tried || err->why != EVS_READ_ONLY);
     w->flight = w->uncut ? all - end : 0;
 }
 
@@ -354,8 +355,8 @@ void world_append(struct world *w, uint32_t n, bool transaction, bool expect)
     w->flight = n;
     uint32_t before = w->n;
     ssize_t r = evs_write(w->w, text, len, &(struct evs_cred){.uid = 7}, &err);
-    bool ok = r == (ssize_t)len;
-    if (r >= 0 && !ok) {
+    bool ok = r == (ssize_t)len, tried = r >= 0 && !ok;
+    if (tried) {
         /* Short: what stands before it is stored; the rest fails and says why, or is stored now. */
         uint32_t some = 0;
         while (some < n && end[some] <= (size_t)r)
@@ -367,7 +368,7 @@ void world_append(struct world *w, uint32_t n, bool transaction, bool expect)
     }
     if (transaction && !ok && !w->options.sync)
         CHECK_EQ(evs_end(w->st), before);
-    stored(w, n, ok, &err);
+    stored(w, n, ok, tried, &err);
     if (!ok)
         check_refusal(w, "append", &err);
     else if (w->options.sync)
@@ -401,7 +402,7 @@ void world_append_data(struct world *w)
     ssize_t r = evs_write(one, text, half, &(struct evs_cred){.uid = 7}, &err);
     if (r == (ssize_t)half)
         r = evs_write(one, text + half, len - half, &(struct evs_cred){.uid = 7}, &err);
-    stored(w, 1, r > 0, &err);
+    stored(w, 1, r > 0, false, &err);
     if (r < 0)
         failed(w, "append", &err);
     else if (w->options.sync)
