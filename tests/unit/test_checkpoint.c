@@ -390,8 +390,6 @@ static void append_and_die(int round)
 
 static void test_a_checkpoint_is_written_while_others_append(void)
 {
-    const char *mode = getenv("EVFS_TEST_MODE");
-    const bool quick = mode && strcmp(mode, "quick") == 0;
     uint64_t random = 3;
     evs_seq end = 0;
 
@@ -409,7 +407,7 @@ static void test_a_checkpoint_is_written_while_others_append(void)
         CHECK_EQ(evs_end(st) % 2, 0);
         CHECK_EQ(index_check(st->ix, st->lg, NULL, NULL), 0);
         end = evs_end(st);
-        if (round == 3 && !quick) /* no thread but this one: a minute and a half of TSan's */
+        if (round == 3)
             model_check_all(st, &random);
         CHECK_EQ(evs_close(st, &err), 0);
         CHECK_EQ(evs_verify(dir, NULL, NULL, &err), 0);
